@@ -1,0 +1,24 @@
+//! Where a process of Catchment finds its surroundings.
+//!
+//! Here: the environment variables of the contract ([`env`]), the home folder and the names in it ([`home`]),
+//! the one clock ([`clock`]) and the one way to start a task ([`task`]), advisory locks that say who holds
+//! them ([`lock`]), wake-up hints between processes ([`wake`]), durable small files ([`durable`]), secrets
+//! that cannot be printed ([`secret`]), fail points for tests of survival ([`failpoint`]) and the set-up of
+//! logging ([`logging`]).
+//!
+//! Not here: anything that knows what a run, a manifest or a dataset is.
+
+pub mod clock;
+pub mod durable;
+pub mod env;
+pub mod failpoint;
+pub mod home;
+pub mod lock;
+pub mod logging;
+pub mod secret;
+pub mod task;
+pub mod wake;
+
+pub use env::Environment;
+pub use home::Home;
+pub use secret::Secret;
