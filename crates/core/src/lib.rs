@@ -1,1 +1,17 @@
-//! Stub.
+//! What orchestration is, without I/O, clock or async runtime.
+//!
+//! Here: what a code location defines ([`definitions`]), runs and their state machine ([`run`], [`state`]),
+//! the event log's entries ([`event`]), and what a sensor asks for ([`sensor`]).
+//!
+//! Not here: where state is kept (`catchment-instance`), who carries decisions out (`catchment-daemon`), and
+//! how user code is written (`catchment`).
+
+pub mod definitions;
+pub mod event;
+pub mod run;
+pub mod sensor;
+pub mod state;
+pub mod tags;
+
+pub use event::{Event, EventKind, Level, NewEvent};
+pub use run::{NewRun, Run, RunId, RunStatus};

@@ -3,12 +3,13 @@
 //! Here: the environment variables of the contract ([`env`]), the home folder and the names in it ([`home`]),
 //! the one clock ([`clock`]) and the one way to start a task ([`task`]), advisory locks that say who holds
 //! them ([`lock`]), wake-up hints between processes ([`wake`]), durable small files ([`durable`]), secrets
-//! that cannot be printed ([`secret`]), fail points for tests of survival ([`failpoint`]) and the set-up of
+//! that cannot be printed ([`secret`]), the embedded S3 server's admin key ([`credentials`]), fail points for tests of survival ([`failpoint`]) and the set-up of
 //! logging ([`logging`]).
 //!
 //! Not here: anything that knows what a run, a manifest or a dataset is.
 
 pub mod clock;
+pub mod credentials;
 pub mod durable;
 pub mod env;
 pub mod failpoint;
@@ -19,6 +20,7 @@ pub mod secret;
 pub mod task;
 pub mod wake;
 
+pub use credentials::S3Credentials;
 pub use env::Environment;
 pub use home::Home;
 pub use secret::Secret;

@@ -1,0 +1,162 @@
+//! Runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use catchment_model::Problem;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The id of a run: a UUID, written with hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub Uuid);
+
+impl RunId {
+    /// A new random id (UUID version 4).
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for RunId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::try_parse(text).map(Self)
+    }
+}
+
+/// Where a run stands. The names are Dagster's, in upper case in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RunStatus {
+    /// Made, not yet given to the queue.
+    NotStarted,
+    /// Waits for its turn.
+    Queued,
+    /// Its process is being started.
+    Starting,
+    /// Its process works.
+    Started,
+    /// Ended well.
+    Success,
+    /// Ended with an error.
+    Failure,
+    /// Was asked to end early.
+    Canceling,
+    /// Ended early, as asked.
+    Canceled,
+}
+
+impl RunStatus {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::NotStarted,
+        Self::Queued,
+        Self::Starting,
+        Self::Started,
+        Self::Success,
+        Self::Failure,
+        Self::Canceling,
+        Self::Canceled,
+    ];
+
+    /// Whether nothing more happens to a run in this status.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Success | Self::Failure | Self::Canceled)
+    }
+
+    /// Whether a run in this status counts against the limit of concurrent runs.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Starting | Self::Started | Self::Canceling)
+    }
+
+    /// The text, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotStarted => "NOT_STARTED",
+            Self::Queued => "QUEUED",
+            Self::Starting => "STARTING",
+            Self::Started => "STARTED",
+            Self::Success => "SUCCESS",
+            Self::Failure => "FAILURE",
+            Self::Canceling => "CANCELING",
+            Self::Canceled => "CANCELED",
+        }
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for RunStatus {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text).ok_or_else(|| format!("`{text}` is no run status"))
+    }
+}
+
+/// What it takes to make a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewRun {
+    /// Its id, chosen by the maker.
+    pub run_id: RunId,
+    /// The job to run.
+    pub job_name: String,
+    /// The code location that defines the job.
+    pub location: String,
+    /// Run config, checked against the job's schema before the run is made.
+    pub run_config: serde_json::Value,
+    /// Tags, reserved ones among them ([`crate::tags`]).
+    pub tags: BTreeMap<String, String>,
+    /// The partition, also in the tag `dagster/partition`.
+    pub partition_key: Option<String>,
+}
+
+/// A run as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub run_id: RunId,
+    /// The job.
+    pub job_name: String,
+    /// The code location that defines the job.
+    pub location: String,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Run config.
+    pub run_config: serde_json::Value,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// The partition.
+    pub partition_key: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its process was asked for (STARTING).
+    pub launched_at: Option<Timestamp>,
+    /// When its process began (STARTED).
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The epoch of the newest lease: rises each time that the run is handed to a process or taken from one.
+    pub lease_epoch: i64,
+    /// Until when the process that holds the lease is believed to live.
+    pub lease_until: Option<Timestamp>,
+    /// The process that holds the lease, on `host`, where one is known.
+    pub pid: Option<u32>,
+    /// Why it failed.
+    pub problem: Option<Problem>,
+}

@@ -1,0 +1,100 @@
+//! What a sensor answers, and what becomes of it.
+//!
+//! A sensor that admits outside objects gives a *claim* with each request: the object's key and ETag. The
+//! claim, the run, its run key, the partition and the cursor are written in one transaction of the state; then
+//! the sensor is told the outcome of each claim, as often as it takes (at least once), and finishes what lies
+//! outside the state (the ledger's record, the move to the archive). Both are idempotent.
+
+use std::collections::BTreeMap;
+
+use catchment_model::Problem;
+use serde::{Deserialize, Serialize};
+
+use crate::run::RunId;
+
+/// What names an outside object for good: the same bytes put again under the same key are the same object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClaimKey {
+    /// The object's key, such as `manifests/a.json`.
+    pub key: String,
+    /// Its ETag, without quotes.
+    pub etag: String,
+}
+
+/// A run that a sensor asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// What names this request for ever: the same key never gives a second run.
+    pub run_key: Option<String>,
+    /// The job.
+    pub job_name: String,
+    /// Run config.
+    pub run_config: serde_json::Value,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// The partition.
+    pub partition_key: Option<String>,
+    /// The outside object that it stands for.
+    pub claim: Option<ClaimKey>,
+}
+
+/// An outside object that a sensor refuses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// The object.
+    pub claim: ClaimKey,
+    /// Why, with every fault.
+    pub problem: Problem,
+}
+
+/// Keys to add to a dynamic partitions definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddPartitions {
+    /// The definition's name.
+    pub definition: String,
+    /// The keys; those that are there already are left.
+    pub keys: Vec<String>,
+}
+
+/// What a sensor answers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SensorResult {
+    /// The runs that it asks for.
+    pub run_requests: Vec<RunRequest>,
+    /// The objects that it refuses.
+    pub rejections: Vec<Rejection>,
+    /// Partitions to add in the same transaction.
+    pub add_partitions: Vec<AddPartitions>,
+    /// Why it asks for nothing.
+    pub skip_reason: Option<String>,
+    /// The new cursor; `None` keeps the old one.
+    pub cursor: Option<String>,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum ClaimOutcome {
+    /// It has its run.
+    Accepted {
+        /// The run.
+        run_id: RunId,
+        /// The request that was made with it.
+        request: Box<RunRequest>,
+    },
+    /// It was refused: by the sensor, or because its run key was used before.
+    Rejected {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// A claim with what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The object.
+    pub claim: ClaimKey,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: ClaimOutcome,
+}
