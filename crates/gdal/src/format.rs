@@ -43,20 +43,8 @@ pub const VECTOR_FORMATS: &[VectorFormat] = &[
     },
     plain("GPKG", &["GeoPackage"], &["gpkg"]),
     plain("FlatGeobuf", &["FGB"], &["fgb"]),
-    VectorFormat {
-        name: "GML",
-        aliases: &[],
-        extensions: &["gml"],
-        sidecars: &["xsd", "gfs"],
-        kin: &[],
-    },
-    VectorFormat {
-        name: "KML",
-        aliases: &["KMZ", "LIBKML"],
-        extensions: &["kml"],
-        sidecars: &[],
-        kin: &["LIBKML"],
-    },
+    VectorFormat { name: "GML", aliases: &[], extensions: &["gml"], sidecars: &["xsd", "gfs"], kin: &[] },
+    VectorFormat { name: "KML", aliases: &["KMZ", "LIBKML"], extensions: &["kml"], sidecars: &[], kin: &["LIBKML"] },
     VectorFormat {
         name: "MapInfo File",
         aliases: &["MapInfo", "TAB", "MIF"],
@@ -66,13 +54,7 @@ pub const VECTOR_FORMATS: &[VectorFormat] = &[
     },
     plain("DXF", &[], &["dxf"]),
     plain("GPX", &[], &["gpx"]),
-    VectorFormat {
-        name: "CSV",
-        aliases: &[],
-        extensions: &["csv"],
-        sidecars: &["csvt", "prj"],
-        kin: &[],
-    },
+    VectorFormat { name: "CSV", aliases: &[], extensions: &["csv"], sidecars: &["csvt", "prj"], kin: &[] },
 ];
 
 impl VectorFormat {
@@ -88,9 +70,7 @@ impl VectorFormat {
     /// Finds the format whose main file has this extension.
     pub fn by_extension(path: &Path) -> Option<&'static Self> {
         let extension = path.extension()?.to_str()?;
-        VECTOR_FORMATS
-            .iter()
-            .find(|format| format.extensions.iter().any(|known| known.eq_ignore_ascii_case(extension)))
+        VECTOR_FORMATS.iter().find(|format| format.extensions.iter().any(|known| known.eq_ignore_ascii_case(extension)))
     }
 
     /// Whether files of this format are read by the driver of this short name.

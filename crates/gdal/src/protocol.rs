@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use catchment_model::problem::Problem;
 use catchment_model::space::{Bounds, Crs};
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; worker and caller refuse another one's.
 pub const VERSION: u32 = 1;
 
-/// What the worker is asked to do: one JSON document on its standard input. Standard input then stays
-/// open for as long as the caller lives; the worker stops when it is closed.
+/// What the worker is asked to do: one line of JSON on its standard input. Standard input then stays open
+/// for as long as the caller lives; the worker stops when it is closed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Request {
     /// [`VERSION`] of the caller.
@@ -159,7 +158,7 @@ pub struct FieldMapping {
     pub data_type: String,
 }
 
-/// What is known after the last row. Without it (or a [`Problem`] in its place) a stream is cut off.
+/// What is known after the last row. Without it (or a [`Problem`](catchment_model::problem::Problem) in its place) a stream is cut off.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trailer {
     /// Rows that were sent.
@@ -217,14 +216,4 @@ impl SandboxReport {
             .map(|layer| format!("{} is not in force: {}", layer.name, layer.detail))
             .collect()
     }
-}
-
-/// How a stream ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ending {
-    /// Everything was sent.
-    Complete(Box<Trailer>),
-    /// Something was wrong.
-    Failed(Box<Problem>),
 }
