@@ -5,7 +5,7 @@ import subprocess
 import zipfile
 
 import pytest
-from conftest import TOWN, wait_for
+from installation import TOWN, wait_for
 
 POINT = {"type": "Feature", "properties": {"n": 1}, "geometry": {"type": "Point", "coordinates": [7.4, 46.9]}}
 

@@ -4,7 +4,7 @@ import signal
 
 import botocore.exceptions
 import pytest
-from conftest import TOWN, wait_for
+from installation import TOWN, wait_for
 
 POINTS = [
     "s3.blob_written", "s3.before_index_commit", "s3.after_index_commit",

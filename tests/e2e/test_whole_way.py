@@ -2,7 +2,7 @@
 import hashlib
 import json
 
-from conftest import TOWN, wait_for
+from installation import TOWN, wait_for
 
 LAYERS = [
     ("parcels", "parcels.zip", {}),
