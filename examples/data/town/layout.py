@@ -58,7 +58,7 @@ def smooth(points, step=14.0):
 
 # name, kind, land width, paved width, surface, one-way, points
 _WAYS = [
-    ("SBB-Linie", "railway", 15, 9, "ballast", False,
+    ("Bahnlinie", "railway", 15, 9, "ballast", False,
      [(-20, 168), (300, 205), (600, 232), (900, 247), (1200, 249), (1620, 232)]),
     ("Lüttibach", "brook", 9, 4, "water", False,
      [(1620, 738), (1450, 700), (1300, 712), (1150, 668), (1010, 626), (900, 598), (800, 560),
@@ -135,6 +135,9 @@ RANK = {"railway": 0, "main": 1, "collector": 2, "residential": 3, "lane": 4,
         "service": 5, "track": 6, "brook": 7}
 
 
+VILLAGE = ("residential", "lane", "collector", "service")
+
+
 def ways():
     """All ways, the one that owns a crossing first; side streets end on the street they meet."""
     made = [Way(n, k, w, p, s, o, smooth(pts)) for n, k, w, p, s, o, pts in _WAYS]
@@ -193,8 +196,7 @@ def forests():
 
 def settlement(all_ways):
     """What may be built on: the ground within a house and a garden of a village street."""
-    village = ("residential", "lane", "collector", "service")
-    streets = [w for w in all_ways if w.kind in village and w.name != "Brückenweg"]
+    streets = [w for w in all_ways if w.kind in VILLAGE and w.name != "Brückenweg"]
     near = unary_union([w.line.buffer(40) for w in streets])
     main = [w.line for w in all_ways if w.kind == "main"]
     along = unary_union(main).intersection(Polygon([(395, 500), (1260, 500), (1260, 900), (395, 900)]))
