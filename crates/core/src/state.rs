@@ -16,6 +16,9 @@ pub enum Command {
     Launch,
     /// Its process works.
     Start,
+    /// Put it back into the queue: no process of it ever said [`Command::Start`]. The next launch has a higher
+    /// epoch, so that a first process that comes late after all can neither start nor commit.
+    Requeue,
     /// It ended well.
     Succeed,
     /// It ended with an error.
@@ -43,6 +46,7 @@ impl Command {
             Self::Enqueue => "enqueue",
             Self::Launch => "launch",
             Self::Start => "start",
+            Self::Requeue => "requeue",
             Self::Succeed => "succeed",
             Self::Fail(_) => "fail",
             Self::Cancel => "cancel",
@@ -61,6 +65,7 @@ pub fn transition(from: RunStatus, command: &Command) -> Result<(RunStatus, Even
         (S::NotStarted, Command::Enqueue) => (S::Queued, EventKind::RunEnqueued),
         (S::Queued | S::NotStarted, Command::Launch) => (S::Starting, EventKind::RunStarting),
         (S::Starting, Command::Start) => (S::Started, EventKind::RunStart),
+        (S::Starting, Command::Requeue) => (S::Queued, EventKind::RunEnqueued),
         (S::Started | S::Canceling, Command::Succeed) => (S::Success, EventKind::RunSuccess),
         (S::NotStarted | S::Queued | S::Starting | S::Started, Command::Fail(_)) => (S::Failure, EventKind::RunFailure),
         (S::NotStarted | S::Queued, Command::Cancel) => (S::Canceled, EventKind::RunCanceled),
@@ -82,6 +87,7 @@ mod tests {
             Just(Command::Enqueue),
             Just(Command::Launch),
             Just(Command::Start),
+            Just(Command::Requeue),
             Just(Command::Succeed),
             Just(Command::Fail(Problem::new(Code::Io, "x"))),
             Just(Command::Cancel),

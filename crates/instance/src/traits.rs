@@ -44,9 +44,8 @@ impl From<InstanceError> for Problem {
             InstanceError::NotFound(_) => Problem::new(Code::NotFound, what),
             InstanceError::Refused(_) => Problem::new(Code::Conflict, what),
             InstanceError::LeaseLost { .. } => Problem::new(Code::LeaseLost, what),
-            InstanceError::Database(_) => {
-                Problem::new(Code::Unavailable, what).remedy("see that the disk has room and CATCHMENT_HOME is writable")
-            }
+            InstanceError::Database(_) => Problem::new(Code::Unavailable, what)
+                .remedy("see that the disk has room and CATCHMENT_HOME is writable"),
             InstanceError::Corrupt(_) => Problem::new(Code::Integrity, what)
                 .remedy("use the version of catchment that wrote this home, or restore a copy"),
         }
@@ -85,7 +84,7 @@ pub struct RunFilter {
 /// Runs, newest first.
 #[async_trait]
 pub trait Runs: Send + Sync {
-    /// Makes a run and puts it into the queue (QUEUED), with its event.
+    /// Makes a run and puts it into the queue (QUEUED), with its event. An id that is known is refused.
     async fn enqueue(&self, run: NewRun, now: Timestamp) -> Result<Run>;
     /// One run.
     async fn run(&self, run_id: RunId) -> Result<Option<Run>>;
@@ -94,7 +93,7 @@ pub trait Runs: Send + Sync {
     /// All runs that are not final, oldest first: what the daemon reconciles.
     async fn live_runs(&self) -> Result<Vec<Run>>;
     /// Carries a command out through the state machine, with its event, in one transaction; `lease` (where
-    /// given) must be the newest. `Launch` raises the epoch and answers the run with it. `until` is the
+    /// given) must be the newest. `Launch` and `Requeue` raise the epoch and answer the run with it. `until` is the
     /// lease's new end, set by `Launch` and `Start`.
     async fn command(
         &self,
@@ -104,9 +103,11 @@ pub trait Runs: Send + Sync {
         until: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Run>;
-    /// Prolongs a lease and says what its holder must know: the run with its status (a cancel shows here).
+    /// Prolongs a lease (never shortens it) and says what its holder must know: the run with its status (a cancel
+    /// shows here). The lease of a run that has ended is left as it is.
     async fn renew(&self, lease: Lease, pid: u32, until: Timestamp) -> Result<Run>;
-    /// Takes the run from whoever holds it: the epoch rises, the lease ends. Answers the new epoch.
+    /// Takes the run from whoever holds it: the epoch rises, the lease ends. Answers the new epoch. Refused where
+    /// the run has ended.
     async fn revoke(&self, run_id: RunId, now: Timestamp) -> Result<i64>;
 }
 
@@ -135,6 +136,21 @@ pub enum TickStatus {
     Skipped,
     /// It failed.
     Failure,
+}
+
+impl TickStatus {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Started, Self::Success, Self::Skipped, Self::Failure];
+
+    /// The text, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "STARTED",
+            Self::Success => "SUCCESS",
+            Self::Skipped => "SKIPPED",
+            Self::Failure => "FAILURE",
+        }
+    }
 }
 
 /// One evaluation of a sensor.
@@ -176,18 +192,15 @@ pub struct Admitted {
 pub trait Sensors: Send + Sync {
     /// The sensor's cursor.
     async fn cursor(&self, sensor: &str) -> Result<Option<String>>;
-    /// Begins a tick (kept, with status STARTED).
+    /// Begins a tick (kept, with status STARTED). One of the same sensor that is still open was cut off by the
+    /// end of its daemon, and is ended as failed.
     async fn begin_tick(&self, sensor: &str, now: Timestamp) -> Result<Tick>;
     /// Writes a sensor's answer in one transaction: claims, runs (QUEUED) with their run keys, partitions, the
-    /// cursor, and the tick's end. A claim that is known keeps its old outcome; a run key that was used for
-    /// another claim makes a rejection with `duplicate_batch`. `location` and `extra_tags` go to each run.
-    async fn admit(
-        &self,
-        tick: i64,
-        location: &str,
-        result: SensorResult,
-        now: Timestamp,
-    ) -> Result<Admitted>;
+    /// cursor, and the tick's end. A claim that is known and not finished keeps its outcome. One that was accepted
+    /// and finished, or whose run key was used for another claim, is refused with `duplicate_batch`. One that was
+    /// refused and finished is handled afresh. A request without a claim whose run key was used makes nothing.
+    /// `location` goes to each run, as do the reserved tags that say where it came from.
+    async fn admit(&self, tick: i64, location: &str, result: SensorResult, now: Timestamp) -> Result<Admitted>;
     /// Ends a tick with an error; the cursor stays.
     async fn fail_tick(&self, tick: i64, problem: Problem, now: Timestamp) -> Result<()>;
     /// Ticks, newest first.
@@ -216,10 +229,19 @@ pub trait Heartbeats: Send + Sync {
     async fn heartbeats(&self) -> Result<Vec<(String, Timestamp)>>;
 }
 
-/// The whole state: what a process opens once.
-pub trait Instance: Runs + Events + Sensors + Partitions + Heartbeats {}
+/// How far those who follow the event log have come, by the follower's name.
+#[async_trait]
+pub trait Cursors: Send + Sync {
+    /// The last event that the follower has dealt with; 0 before the first.
+    async fn follow_cursor(&self, name: &str) -> Result<i64>;
+    /// Moves the cursor; never back.
+    async fn set_follow_cursor(&self, name: &str, event_id: i64) -> Result<()>;
+}
 
-impl<T: Runs + Events + Sensors + Partitions + Heartbeats> Instance for T {}
+/// The whole state: what a process opens once.
+pub trait Instance: Runs + Events + Sensors + Partitions + Heartbeats + Cursors {}
+
+impl<T: Runs + Events + Sensors + Partitions + Heartbeats + Cursors> Instance for T {}
 
 /// A shared handle on the state.
 pub type SharedInstance = Arc<dyn Instance>;
