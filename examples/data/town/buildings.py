@@ -161,7 +161,9 @@ def _dwelling(parcel, street, site, rng):
         shape = "l" if rng.random() < 0.24 else "rectangle"
         w, d = (w * 1.12, d * 1.3) if shape == "l" else (w, d)
         kind, roof = "residential", rng.uniform(2.2, 3.6)
-    for scale in (1, 0.9, 0.8, 0.7, 0.6):
+    for scale in (1, 0.92, 0.84, 0.76, 0.66, 0.58):
+        if kind == "residential" and scale < 0.7:
+            break
         made = _shape(shape, round(w * scale, 1), round(d * scale, 1))
         if shape == "l" and rng.random() < 0.5:
             made = affinity.scale(made, -1, 1, origin=(0, 0))
@@ -181,9 +183,9 @@ def _outbuilding(parcel, street, site, rng, main):
     geom = site.place(_shape("rectangle", round(w, 1), round(d, 1)), 14 if old else 1.5, 0.6,
                       rng, far=True)
     year = int(main.built[:4]) if main.built else 1900
-    first = max(year, 1930)
+    first = min(max(year, 1930), 2025)
     return geom and Building(geom, "shed" if old else "garage", 1, round(rng.uniform(2.5, 3.3), 1),
-                             None if rng.random() < 0.35 else _date(rng, first, first + 8),
+                             None if rng.random() < 0.35 else _date(rng, first, min(first + 8, 2025)),
                              parcel, street)
 
 
@@ -193,7 +195,7 @@ def _halls(parcel, street, site, rng):
         left = site.plot.area * 0.5 - sum(b.geom.area for b in out)
         if left < 250:
             break
-        for scale in (1, 0.85, 0.7, 0.55, 0.42, 0.3):
+        for scale in (1, 0.85, 0.7, 0.55, 0.45):
             w, d = rng.uniform(34, 62) * scale, rng.uniform(24, 40) * scale
             geom = site.place(_shape(rng.choice(("rectangle", "l")), round(w, 1), round(d, 1)),
                               9, 4.5, rng)
