@@ -71,7 +71,10 @@ impl Sink {
         }
         let md5: [u8; 16] = self.md5.finalize();
         if claims.md5.is_some_and(|claimed| claimed != md5) {
-            return Err(s3_error!(BadDigest, "Content-MD5 is not that of the body: it was changed or cut off on its way"));
+            return Err(s3_error!(
+                BadDigest,
+                "Content-MD5 is not that of the body: it was changed or cut off on its way"
+            ));
         }
         let computed = checksums::finish(self.checksums);
         let mut claimed = claims.checksums.clone();

@@ -48,10 +48,12 @@ impl Algorithm {
     }
 
     pub(crate) fn parse(name: &str) -> S3Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|a| a.name().eq_ignore_ascii_case(name))
-            .ok_or_else(|| s3_error!(InvalidRequest, "the checksum algorithm {name} is not one of CRC32, CRC32C, CRC64NVME, SHA1, SHA256"))
+        Self::ALL.into_iter().find(|a| a.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+            s3_error!(
+                InvalidRequest,
+                "the checksum algorithm {name} is not one of CRC32, CRC32C, CRC64NVME, SHA1, SHA256"
+            )
+        })
     }
 
     fn digest(self, bytes: &[u8]) -> Vec<u8> {

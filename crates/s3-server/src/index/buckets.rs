@@ -29,7 +29,10 @@ impl Index {
         .fetch_one(&mut *transaction)
         .await?;
         if used {
-            return refused(S3ErrorCode::BucketNotEmpty, format!("the bucket {name} holds objects or unfinished uploads"));
+            return refused(
+                S3ErrorCode::BucketNotEmpty,
+                format!("the bucket {name} holds objects or unfinished uploads"),
+            );
         }
         sqlx::query("DELETE FROM buckets WHERE name = ?").bind(name).execute(&mut *transaction).await?;
         transaction.commit().await?;
@@ -47,8 +50,7 @@ impl Index {
 
     /// All buckets by name, with the time each was made.
     pub(crate) async fn buckets(&self) -> Result<Vec<(String, i64)>> {
-        let rows =
-            sqlx::query("SELECT name, created_ms FROM buckets ORDER BY name").fetch_all(&self.readers).await?;
+        let rows = sqlx::query("SELECT name, created_ms FROM buckets ORDER BY name").fetch_all(&self.readers).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 }

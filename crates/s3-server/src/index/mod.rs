@@ -19,8 +19,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{Connection as _, Executor as _, Row as _};
 use tokio::sync::Mutex;
 
-pub(crate) use list::{Entry, ListRequest, Listing};
-pub(crate) use objects::{NewObject, Object, WriteCondition};
+pub(crate) use list::{Entry, ListRequest, Listing, common_prefix};
+pub(crate) use objects::{Layout, NewObject, Object, ObjectPart, WriteCondition};
 pub(crate) use uploads::{ChecksumPlan, Completion, NewPart, Part, Upload, UploadListing};
 
 /// A stretch of bytes of one blob.
@@ -114,12 +114,11 @@ impl Index {
 
     /// Which of these blob names are not in use.
     pub(crate) async fn unknown_blobs(&self, names: Vec<String>) -> Result<Vec<String>> {
-        let rows = sqlx::query_scalar(
-            "SELECT n.value FROM json_each(?) AS n WHERE n.value NOT IN (SELECT name FROM blobs)",
-        )
-        .bind(serde_json::to_string(&names)?)
-        .fetch_all(&self.readers)
-        .await?;
+        let rows =
+            sqlx::query_scalar("SELECT n.value FROM json_each(?) AS n WHERE n.value NOT IN (SELECT name FROM blobs)")
+                .bind(serde_json::to_string(&names)?)
+                .fetch_all(&self.readers)
+                .await?;
         Ok(rows)
     }
 

@@ -27,6 +27,14 @@ pub(crate) struct Layout {
     pub(crate) parts: Vec<ObjectPart>,
 }
 
+impl Layout {
+    /// That of a body which came in one piece: one blob, or none where it is empty.
+    pub(crate) fn single(blob: Option<&str>, size: u64) -> Self {
+        let segment = blob.map(|blob| Segment { blob: blob.to_owned(), start: 0, length: size });
+        Self { segments: segment.into_iter().collect(), parts: Vec::new() }
+    }
+}
+
 /// An object as it is stored. `id` is new with every write of the key.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
