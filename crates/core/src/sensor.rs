@@ -69,6 +69,9 @@ pub struct SensorResult {
     pub skip_reason: Option<String>,
     /// The new cursor; `None` keeps the old one.
     pub cursor: Option<String>,
+    /// Whether there was more than one evaluation takes: the next follows at once.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// What became of a claim.
