@@ -1,0 +1,167 @@
+//! The way of events into the log: state-changing ones at once and in order, log lines in batches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use catchment_core::{EventKind, Level, NewEvent, RunId};
+use catchment_model::{Code, Problem};
+use catchment_settings::{clock, task};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Halt;
+
+/// How long a log line may wait.
+const FLUSH_AFTER: Duration = Duration::from_millis(200);
+/// How many log lines are written together.
+const BATCH: usize = 100;
+/// How many lines may wait before further ones are dropped (and counted): the log never eats the memory.
+const MOST_WAITING: usize = 50_000;
+
+/// Where events end up: the instance, or a list in memory.
+#[async_trait]
+pub(crate) trait Record: Send + Sync + 'static {
+    /// Appends events in order.
+    async fn append(&self, events: &[NewEvent]) -> Result<(), Problem>;
+}
+
+enum Entry {
+    Line(NewEvent),
+    State(Vec<NewEvent>, oneshot::Sender<Result<(), Problem>>),
+}
+
+/// Writes events of one run.
+#[derive(Clone)]
+pub(crate) struct Journal {
+    run_id: RunId,
+    sender: mpsc::UnboundedSender<Entry>,
+    waiting: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
+}
+
+impl Journal {
+    /// Starts the writer. Where it cannot write, `halt` stops the run.
+    pub(crate) fn start(run_id: RunId, record: Arc<dyn Record>, halt: Halt) -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let journal = Self { run_id, sender, waiting: Arc::default(), dropped: Arc::default() };
+        let writer =
+            Writer { run_id, record, halt, waiting: journal.waiting.clone(), dropped: journal.dropped.clone() };
+        drop(task::spawn("journal", writer.run(receiver)));
+        journal
+    }
+
+    /// Writes a line; it may wait a moment for others.
+    pub(crate) fn log(&self, step_key: Option<&str>, level: Level, message: String, data: Value) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let line = self.event(EventKind::Log, step_key, level, message, data);
+        if self.sender.send(Entry::Line(line)).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// An event of this run, now.
+    pub(crate) fn event(
+        &self,
+        kind: EventKind,
+        step_key: Option<&str>,
+        level: Level,
+        message: String,
+        data: Value,
+    ) -> NewEvent {
+        let step_key = step_key.map(str::to_owned);
+        NewEvent { run_id: self.run_id, timestamp: clock::now(), kind, step_key, level, message, data }
+    }
+
+    /// Writes events in one transaction, behind the lines that wait, and answers when they are durable.
+    pub(crate) async fn write(&self, events: Vec<NewEvent>) -> Result<(), Problem> {
+        let (done, answer) = oneshot::channel();
+        let gone = || Problem::new(Code::Bug, "the writer of the event log ended early");
+        self.sender.send(Entry::State(events, done)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Writes all lines that wait.
+    pub(crate) async fn flush(&self) -> Result<(), Problem> {
+        self.write(Vec::new()).await
+    }
+}
+
+struct Writer {
+    run_id: RunId,
+    record: Arc<dyn Record>,
+    halt: Halt,
+    waiting: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
+}
+
+impl Writer {
+    async fn run(self, mut receiver: mpsc::UnboundedReceiver<Entry>) {
+        let mut lines = Vec::new();
+        let mut due = None;
+        loop {
+            let entry = match due {
+                None => receiver.recv().await,
+                Some(at) => match tokio::time::timeout_at(at, receiver.recv()).await {
+                    Ok(entry) => entry,
+                    Err(_) => {
+                        due = None;
+                        self.append(&mut lines).await.ok();
+                        continue;
+                    }
+                },
+            };
+            match entry {
+                None => {
+                    self.append(&mut lines).await.ok();
+                    return;
+                }
+                Some(Entry::Line(line)) => {
+                    lines.push(line);
+                    due = due.or_else(|| Some(tokio::time::Instant::from_std(clock::monotonic()) + FLUSH_AFTER));
+                    if lines.len() >= BATCH {
+                        due = None;
+                        self.append(&mut lines).await.ok();
+                    }
+                }
+                Some(Entry::State(events, done)) => {
+                    due = None;
+                    lines.extend(events);
+                    // Whoever asked may have been cancelled meanwhile; what was written stays.
+                    done.send(self.append(&mut lines).await).ok();
+                }
+            }
+        }
+    }
+
+    async fn append(&self, events: &mut Vec<NewEvent>) -> Result<(), Problem> {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            events.push(NewEvent {
+                run_id: self.run_id,
+                timestamp: clock::now(),
+                kind: EventKind::EngineEvent,
+                step_key: None,
+                level: Level::Warning,
+                message: format!("{dropped} log lines were dropped: they came faster than they could be written"),
+                data: Value::Null,
+            });
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        let lines = events.iter().filter(|event| event.kind == EventKind::Log).count();
+        let result = self.record.append(events).await;
+        self.waiting.fetch_sub(lines, Ordering::Relaxed);
+        events.clear();
+        if let Err(problem) = &result {
+            self.halt.stop(problem.clone());
+        }
+        result
+    }
+}
