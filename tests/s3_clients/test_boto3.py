@@ -173,7 +173,7 @@ def test_presigned_urls_put_and_get_and_expire(s3, bucket):
         assert answer.read() == b"by url"
         assert answer.headers["Content-Type"] == "text/x"
     with pytest.raises(urllib.error.HTTPError) as error:
-        urllib.request.urlopen(url.replace("X-Amz-Signature=", "X-Amz-Signature=0"))
+        urllib.request.urlopen(url[:-1] + ("0" if url[-1] != "0" else "1"))
     assert error.value.code == 403
 
 

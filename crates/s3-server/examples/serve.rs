@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use catchment_s3_server::{Config, Server};
 use catchment_settings::{Environment, Home, S3Credentials};
-use tokio::io::AsyncReadExt as _;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,10 +16,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listen = SocketAddr::from(([127, 0, 0, 1], port));
     let server = Server::bind(Config::for_home(&home, &environment, admin.clone(), listen)).await?;
     println!("http://{}\n{}\n{}", server.local_addr(), admin.access_key, admin.secret_key.reveal());
-    let end_of_input = async {
-        let mut rest = Vec::new();
-        let _ = tokio::io::stdin().read_to_end(&mut rest).await;
-    };
-    server.serve(end_of_input).await?;
+    let (ended, end_of_input) = tokio::sync::oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drop(ended);
+    });
+    server.serve(async { drop(end_of_input.await) }).await?;
     Ok(())
 }
