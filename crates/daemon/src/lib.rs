@@ -1,1 +1,220 @@
-//! Stub.
+//! The daemon: decides what runs when, and sees it through.
+//!
+//! Each concern is a reconcile loop ([`reconcile`]): look at the state, do what is missing, wait for a hint or the
+//! interval. No loop relies on a hint, and a cursor moves only after success, so the daemon may be killed anywhere.
+//!
+//! - `sensors`: evaluates the sensors of the code location and admits what they ask for;
+//! - `queue`: launches queued runs (who may start is decided in `catchment_core::queue`);
+//! - `monitor`: leases, cancels and ends of processes; `recovery` is what it does about a run that was lost,
+//!   `scratch` what is left to remove;
+//! - `ledger_sync`: keeps the status in the ledger in step with the event log;
+//! - `location`: the client of the code location.
+//!
+//! Not here: the state machine (`catchment-core`), the state (`catchment-instance`), the run itself (`catchment`).
+
+mod hints;
+mod ledger_sync;
+mod location;
+mod monitor;
+mod queue;
+mod reconcile;
+mod recovery;
+mod scratch;
+mod sensors;
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use catchment_core::RunId;
+use catchment_instance::SharedInstance;
+use catchment_launchers::{Exit, SharedLauncher};
+use catchment_ledger::SharedLedger;
+use catchment_model::{Code, Problem};
+use catchment_settings::lock::Lock;
+use catchment_settings::{Home, task, wake};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+use crate::hints::Hints;
+use crate::ledger_sync::LedgerSync;
+use crate::location::Location;
+use crate::reconcile::drive;
+
+/// How long tasks may take to let go after a shutdown, before they are dropped.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// What a daemon works with.
+#[derive(Clone)]
+pub struct DaemonConfig {
+    /// The home folder; one daemon a home.
+    pub home: Home,
+    /// The state.
+    pub instance: SharedInstance,
+    /// The ledger.
+    pub ledger: SharedLedger,
+    /// The code location's gRPC address, such as `http://127.0.0.1:4000`.
+    pub location_endpoint: String,
+    /// Starts the processes of runs.
+    pub launcher: SharedLauncher,
+    /// Limits and times.
+    pub settings: Settings,
+}
+
+/// Limits and times of a daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Runs that may work at once.
+    pub max_concurrent_runs: usize,
+    /// Between two evaluations of a sensor that nothing woke, where the sensor states no interval.
+    pub sensor_interval: Duration,
+    /// How long a process may take from its launch to its first word; the first lease.
+    pub start_timeout: Duration,
+    /// How long a cancelled run may take to let go before it is killed.
+    pub cancel_grace: Duration,
+    /// Between two looks at the leases of live runs.
+    pub monitor_interval: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_concurrent_runs: 10,
+            sensor_interval: Duration::from_secs(30),
+            start_timeout: Duration::from_secs(15),
+            cancel_grace: Duration::from_secs(10),
+            monitor_interval: Duration::from_millis(500),
+        }
+    }
+}
+
+/// What the tasks of one daemon share.
+pub(crate) struct Daemon {
+    pub(crate) home: Home,
+    pub(crate) instance: SharedInstance,
+    pub(crate) ledger: SharedLedger,
+    pub(crate) launcher: SharedLauncher,
+    pub(crate) settings: Settings,
+    pub(crate) location: Location,
+    pub(crate) ledger_sync: LedgerSync,
+    pub(crate) hints: Hints,
+    pub(crate) stop: CancellationToken,
+    children: Mutex<Children>,
+}
+
+/// The processes that this daemon has launched: it hears of their end itself.
+#[derive(Debug, Default)]
+struct Children {
+    alive: HashSet<(RunId, i64)>,
+    ended: Vec<Exit>,
+}
+
+impl Daemon {
+    fn children(&self) -> std::sync::MutexGuard<'_, Children> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a process is being launched, or that its launch has failed.
+    pub(crate) fn set_child(&self, run_id: RunId, epoch: i64, alive: bool) {
+        let mut children = self.children();
+        if alive {
+            children.alive.insert((run_id, epoch));
+        } else {
+            children.alive.remove(&(run_id, epoch));
+        }
+    }
+
+    /// Whether the end of this process will be reported.
+    pub(crate) fn is_child(&self, run_id: RunId, epoch: i64) -> bool {
+        self.children().alive.contains(&(run_id, epoch))
+    }
+
+    /// The processes that have ended since the last call.
+    pub(crate) fn take_ended(&self) -> Vec<Exit> {
+        let mut children = self.children();
+        let ended = std::mem::take(&mut children.ended);
+        for exit in &ended {
+            children.alive.remove(&(exit.run_id, exit.epoch));
+        }
+        ended
+    }
+}
+
+/// Runs the daemon until `shutdown` comes true. Runs that work go on working; the next daemon takes them up.
+///
+/// # Errors
+/// `already_running` where another daemon holds this home, with its pid; where the wake-up socket or the address of
+/// the code location cannot be used; `bug` where a task has panicked (whoever supervises the process starts it anew).
+pub async fn run(config: DaemonConfig, shutdown: impl Future<Output = ()> + Send) -> Result<(), Problem> {
+    let DaemonConfig { home, instance, ledger, location_endpoint, launcher, settings } = config;
+    let _lock = Lock::take(&home.lock_file("daemon"))?;
+    let socket = home.daemon_socket();
+    let listener = wake::Listener::bind(&socket).map_err(|e| {
+        Problem::new(Code::Io, "the socket that wakes the daemon cannot be made")
+            .place(socket.display().to_string())
+            .cause(e.to_string())
+            .remedy("see that the folder may be written and that its path is shorter than 100 bytes")
+    })?;
+    let daemon = Arc::new(Daemon {
+        location: Location::new(&location_endpoint)?,
+        ledger_sync: LedgerSync::new(instance.clone(), ledger.clone()),
+        home,
+        instance,
+        ledger,
+        launcher,
+        settings,
+        hints: Hints::new(),
+        stop: CancellationToken::new(),
+        children: Mutex::default(),
+    });
+    recovery::put_back_what_was_never_spawned(&daemon).await;
+    tracing::info!(location = location_endpoint, "the daemon works");
+
+    let mut tasks = FuturesUnordered::new();
+    tasks.push(task::spawn("wake", forward_hints(daemon.clone(), listener)));
+    tasks.push(task::spawn("exits", gather_exits(daemon.clone())));
+    tasks.push(task::spawn("sensors", drive(sensors::Supervisor::new(daemon.clone()), daemon.clone())));
+    tasks.push(task::spawn("queue", drive(queue::Queue::new(daemon.clone()), daemon.clone())));
+    tasks.push(task::spawn("monitor", drive(monitor::Monitor::new(daemon.clone()), daemon.clone())));
+    tasks.push(task::spawn("ledger_sync", drive(ledger_sync::Follower::new(daemon.clone()), daemon.clone())));
+
+    let outcome = tokio::select! {
+        () = shutdown => Ok(()),
+        Some(ended) = tasks.next() => Err(Problem::new(Code::Bug, "a task of the daemon has ended")
+            .cause(ended.err().map_or_else(|| "it returned".to_owned(), |e| e.to_string()))
+            .remedy("start the daemon again, and report this as a bug of Catchment")),
+    };
+    daemon.stop.cancel();
+    let all_ended = async { while tasks.next().await.is_some() {} };
+    if tokio::time::timeout(SHUTDOWN_GRACE, all_ended).await.is_err() {
+        tracing::warn!("tasks of the daemon had not let go in time; what they were at is taken up at the next start");
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+    outcome
+}
+
+/// Passes on the hints of other processes. A socket that fails leaves the intervals, so nothing is lost.
+async fn forward_hints(daemon: Arc<Daemon>, listener: wake::Listener) {
+    loop {
+        tokio::select! {
+            () = daemon.stop.cancelled() => return,
+            () = listener.woken() => daemon.hints.all(),
+        }
+    }
+}
+
+/// Notes the ends of processes for the monitor. They are lost with the daemon; the next one looks at `/proc`.
+async fn gather_exits(daemon: Arc<Daemon>) {
+    loop {
+        tokio::select! {
+            () = daemon.stop.cancelled() => return,
+            exit = daemon.launcher.next_exit() => {
+                tracing::debug!(run_id = %exit.run_id, how = exit.how, "the process of a run has ended");
+                daemon.children().ended.push(exit);
+                daemon.hints.runs();
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Run monitoring: finds runs whose process is gone or no longer renews its lease, sees cancels through, and has
+//! scratch removed.
+//!
+//! What to do about a run is a pure decision ([`verdict`]) over what is known of it. An error about one run leaves
+//! it for the next look and touches no other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use catchment_core::state::Command;
+use catchment_core::{Run, RunId, RunStatus};
+use catchment_instance::{InstanceError, Lease};
+use catchment_launchers::{Exit, Liveness, RunProcess, Stop};
+use catchment_model::{Code, Problem};
+use catchment_settings::clock;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use crate::reconcile::Reconcile;
+use crate::{Daemon, recovery, scratch};
+
+/// Between two looks while no run is live.
+const IDLE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a run is put back because no process of it ever spoke, before it counts as failed.
+const LAUNCH_TRIES: u32 = 3;
+
+/// What is to be done about a live run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing.
+    Leave,
+    /// No process of it ever spoke: put it back into the queue.
+    PutBack,
+    /// Its process is gone: take it over; this is why.
+    TakeOver(String),
+    /// It is being cancelled, and its process may still live.
+    Escalate,
+}
+
+/// Decides about a run: `ended` is the end of its process, where it was reported; `liveness` what a look at the
+/// process gave.
+pub(crate) fn verdict(run: &Run, now: Timestamp, ended: Option<&Exit>, liveness: Liveness) -> Verdict {
+    let lapsed = run.lease_until.is_none_or(|until| until < now);
+    let gone = match (ended, liveness) {
+        (Some(exit), _) => Some(format!("its process {} has ended with {}", exit.pid, exit.how)),
+        (None, Liveness::Gone) => Some("its process is gone".to_owned()),
+        _ => None,
+    };
+    match (run.status, gone) {
+        (RunStatus::NotStarted | RunStatus::Queued, _) => Verdict::Leave,
+        (status, _) if status.is_final() => Verdict::Leave,
+        (RunStatus::Starting, Some(why)) => Verdict::TakeOver(format!("{why}, before it began to work")),
+        (_, Some(why)) => Verdict::TakeOver(why),
+        (RunStatus::Starting, None) if lapsed => Verdict::PutBack,
+        (RunStatus::Canceling, None) if lapsed && liveness != Liveness::Alive => {
+            Verdict::TakeOver("its process does not answer".to_owned())
+        }
+        (RunStatus::Canceling, None) => Verdict::Escalate,
+        (_, None) if lapsed => Verdict::TakeOver("its process has not renewed its lease".to_owned()),
+        (_, None) => Verdict::Leave,
+    }
+}
+
+/// The point of time that lies `time` after `now`.
+pub(crate) fn later(now: Timestamp, time: Duration) -> Timestamp {
+    SignedDuration::try_from(time).ok().and_then(|time| now.checked_add(time).ok()).unwrap_or(Timestamp::MAX)
+}
+
+/// How far the cancelling of a run has come.
+struct Cancelling {
+    since: Instant,
+    forced: bool,
+}
+
+pub(crate) struct Monitor {
+    daemon: Arc<Daemon>,
+    ended: HashMap<(RunId, i64), Exit>,
+    cancelling: HashMap<RunId, Cancelling>,
+    put_back: HashMap<RunId, u32>,
+    scratch: scratch::Sweeper,
+}
+
+impl Monitor {
+    pub(crate) fn new(daemon: Arc<Daemon>) -> Self {
+        Self {
+            daemon,
+            ended: HashMap::new(),
+            cancelling: HashMap::new(),
+            put_back: HashMap::new(),
+            scratch: scratch::Sweeper::default(),
+        }
+    }
+
+    async fn look_at(&mut self, run: &Run) -> Result<(), Problem> {
+        let process = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: run.pid };
+        let ended = self.ended.get(&(run.run_id, run.lease_epoch));
+        // The end of an own child is reported, with how it ended. Without a pid a look costs a walk through /proc.
+        let look = run.pid.is_some() && run.status.is_active() && !self.daemon.is_child(run.run_id, run.lease_epoch);
+        let liveness =
+            if look && ended.is_none() { self.daemon.launcher.liveness(process).await } else { Liveness::Unknown };
+        match verdict(run, clock::now(), ended, liveness) {
+            Verdict::Leave => Ok(()),
+            Verdict::PutBack => self.put_back(run).await,
+            Verdict::TakeOver(why) => {
+                recovery::take_over(&self.daemon, run, &why).await?;
+                self.scratch.due();
+                Ok(())
+            }
+            Verdict::Escalate => {
+                self.escalate(run, process).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn put_back(&mut self, run: &Run) -> Result<(), Problem> {
+        let tries = self.put_back.entry(run.run_id).or_insert(1);
+        *tries += 1;
+        let lease = Lease { run_id: run.run_id, epoch: run.lease_epoch };
+        let command = if *tries > LAUNCH_TRIES {
+            Command::Fail(
+                Problem::new(Code::RunLost, format!("no process of the run began to work in {LAUNCH_TRIES} tries"))
+                    .remedy("see the run's stderr.log and the code location's log"),
+            )
+        } else {
+            tracing::warn!(run_id = %run.run_id, "no process of the run has spoken in time: it is put back");
+            Command::Requeue
+        };
+        let answer = self.daemon.instance.command(run.run_id, command, Some(lease), None, clock::now()).await;
+        match answer {
+            Ok(_) => {
+                let late = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: run.pid };
+                self.daemon.launcher.stop(late, Stop::Force).await;
+                self.daemon.hints.runs();
+                Ok(())
+            }
+            // It spoke after all.
+            Err(InstanceError::Refused(_) | InstanceError::LeaseLost { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The process sees the cancel when it renews its lease; it is asked at once, so that it need not wait for that,
+    /// and forced after the grace.
+    async fn escalate(&mut self, run: &Run, process: RunProcess) {
+        let now = clock::monotonic();
+        match self.cancelling.get_mut(&run.run_id) {
+            None => {
+                self.cancelling.insert(run.run_id, Cancelling { since: now, forced: false });
+                self.daemon.launcher.stop(process, Stop::Ask).await;
+            }
+            Some(state) if !state.forced && now - state.since >= self.daemon.settings.cancel_grace => {
+                state.forced = true;
+                tracing::warn!(run_id = %run.run_id, "the cancelled run did not let go in time: it is killed");
+                self.daemon.launcher.stop(process, Stop::Force).await;
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+#[async_trait]
+impl Reconcile for Monitor {
+    fn name(&self) -> &str {
+        "monitor"
+    }
+
+    fn heartbeat(&self) -> Option<&'static str> {
+        Some("MONITORING")
+    }
+
+    fn hint(&self) -> Option<watch::Receiver<()>> {
+        Some(self.daemon.hints.on_runs())
+    }
+
+    async fn step(&mut self) -> Result<Duration, Problem> {
+        let ended = self.daemon.take_ended();
+        if !ended.is_empty() {
+            self.scratch.due();
+        }
+        self.ended.extend(ended.into_iter().map(|exit| ((exit.run_id, exit.epoch), exit)));
+        let live = self.daemon.instance.live_runs().await?;
+        for run in &live {
+            if let Err(problem) = self.look_at(run).await {
+                tracing::warn!(run_id = %run.run_id, %problem, "the run could not be looked after; it is tried again");
+            }
+        }
+        let is_live = |id: &RunId| live.iter().any(|run| run.run_id == *id);
+        self.ended.retain(|(id, _), _| is_live(id));
+        self.cancelling.retain(|id, _| is_live(id));
+        self.put_back.retain(|id, _| is_live(id));
+        self.scratch.sweep(&self.daemon).await;
+        let active = live.iter().any(|run| run.status.is_active());
+        Ok(if active { self.daemon.settings.monitor_interval } else { IDLE_INTERVAL })
+    }
+}
+
+#[cfg(test)]
+#[path = "monitor_tests.rs"]
+mod tests;

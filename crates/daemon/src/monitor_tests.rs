@@ -1,0 +1,93 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use catchment_core::{Run, RunId, RunStatus};
+use catchment_launchers::{Exit, Liveness};
+use jiff::Timestamp;
+
+use super::{Verdict, later, verdict};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn run(status: RunStatus, lease_until: Option<i64>) -> Run {
+    Run {
+        run_id: RunId::random(),
+        job_name: "j".into(),
+        location: "l".into(),
+        status,
+        run_config: serde_json::Value::Null,
+        tags: BTreeMap::new(),
+        partition_key: None,
+        created_at: at(0),
+        launched_at: None,
+        started_at: None,
+        ended_at: None,
+        lease_epoch: 1,
+        lease_until: lease_until.map(at),
+        pid: Some(9),
+        problem: None,
+    }
+}
+
+fn ended() -> Exit {
+    Exit { run_id: RunId::random(), epoch: 1, pid: 9, how: "signal: 9 (SIGKILL)".into() }
+}
+
+#[test]
+fn a_run_that_renews_its_lease_is_left_alone() {
+    for status in [RunStatus::Starting, RunStatus::Started] {
+        for liveness in [Liveness::Alive, Liveness::Unknown] {
+            assert_eq!(verdict(&run(status, Some(10)), at(5), None, liveness), Verdict::Leave);
+        }
+    }
+}
+
+#[test]
+fn a_run_without_a_process_to_be_is_left_alone() {
+    for status in
+        [RunStatus::NotStarted, RunStatus::Queued, RunStatus::Success, RunStatus::Failure, RunStatus::Canceled]
+    {
+        assert_eq!(verdict(&run(status, None), at(5), Some(&ended()), Liveness::Gone), Verdict::Leave);
+    }
+}
+
+#[test]
+fn a_process_that_has_ended_is_seen_before_its_lease_lapses() {
+    for status in [RunStatus::Starting, RunStatus::Started, RunStatus::Canceling] {
+        let found = verdict(&run(status, Some(10)), at(5), Some(&ended()), Liveness::Unknown);
+        assert!(matches!(&found, Verdict::TakeOver(why) if why.contains("SIGKILL")), "{found:?}");
+        let found = verdict(&run(status, Some(10)), at(5), None, Liveness::Gone);
+        assert!(matches!(found, Verdict::TakeOver(_)), "{found:?}");
+    }
+}
+
+#[test]
+fn a_lapsed_lease_costs_a_started_run_its_process_even_if_that_lives() {
+    for liveness in [Liveness::Alive, Liveness::Unknown] {
+        let found = verdict(&run(RunStatus::Started, Some(4)), at(5), None, liveness);
+        assert!(matches!(found, Verdict::TakeOver(_)), "{found:?}");
+    }
+    assert!(matches!(verdict(&run(RunStatus::Started, None), at(5), None, Liveness::Unknown), Verdict::TakeOver(_)));
+}
+
+#[test]
+fn a_launch_that_nobody_answered_is_put_back() {
+    assert_eq!(verdict(&run(RunStatus::Starting, Some(4)), at(5), None, Liveness::Unknown), Verdict::PutBack);
+}
+
+#[test]
+fn a_cancelled_run_is_escalated_while_its_process_may_live() {
+    let cancelling = |until| run(RunStatus::Canceling, until);
+    assert_eq!(verdict(&cancelling(Some(10)), at(5), None, Liveness::Unknown), Verdict::Escalate);
+    assert_eq!(verdict(&cancelling(Some(4)), at(5), None, Liveness::Alive), Verdict::Escalate);
+    let found = verdict(&cancelling(Some(4)), at(5), None, Liveness::Unknown);
+    assert!(matches!(found, Verdict::TakeOver(_)), "{found:?}");
+}
+
+#[test]
+fn a_lease_that_never_ends_does_not_overflow() {
+    assert_eq!(later(at(5), Duration::from_secs(10)), at(15));
+    assert_eq!(later(at(5), Duration::MAX), Timestamp::MAX);
+}

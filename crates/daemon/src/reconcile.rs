@@ -1,0 +1,114 @@
+//! The one loop that everything which decides to run has: look, do what is missing, wait for a hint or the interval.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use catchment_model::Problem;
+use catchment_settings::clock;
+use tokio::sync::watch;
+
+use crate::Daemon;
+
+/// Between two heartbeats of a task.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// The wait after a first failure; it doubles with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// The longest wait after failures.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// One concern of the daemon.
+#[async_trait]
+pub(crate) trait Reconcile: Send {
+    /// The name, in logs.
+    fn name(&self) -> &str;
+
+    /// The name that its heartbeats have, where it has any.
+    fn heartbeat(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What wakes it, where anything does.
+    fn hint(&self) -> Option<watch::Receiver<()>>;
+
+    /// Looks at the state and does what is missing; answers when to look again if nothing wakes it. A step is never
+    /// cut off while the daemon lives; it bounds its own waiting.
+    ///
+    /// # Errors
+    /// Where it could not be done: it is logged, and tried again after a short wait.
+    async fn step(&mut self) -> Result<Duration, Problem>;
+}
+
+/// Runs a concern until the daemon stops.
+pub(crate) async fn drive(mut work: impl Reconcile, daemon: Arc<Daemon>) {
+    let mut hint = work.hint();
+    let mut failures = 0;
+    let mut last_beat = None;
+    loop {
+        if let Some(hint) = &mut hint {
+            hint.mark_unchanged();
+        }
+        let wait = match work.step().await {
+            Ok(wait) => {
+                failures = 0;
+                wait
+            }
+            Err(problem) => {
+                // The first of a row is news; the others say the same again.
+                if failures == 0 {
+                    tracing::warn!(task = work.name(), %problem, "a task of the daemon failed; it tries again");
+                } else {
+                    tracing::debug!(task = work.name(), %problem, failures, "a task of the daemon failed again");
+                }
+                failures += 1;
+                backoff(failures)
+            }
+        };
+        if let Some(name) = work.heartbeat() {
+            beat(&daemon, name, &mut last_beat).await;
+        }
+        tokio::select! {
+            biased;
+            () = daemon.stop.cancelled() => return,
+            () = hinted(&mut hint) => {}
+            () = tokio::time::sleep(wait.min(HEARTBEAT)) => {}
+        }
+    }
+}
+
+/// Waits for a hint; for ever where there are none to come.
+async fn hinted(hint: &mut Option<watch::Receiver<()>>) {
+    let changed = match hint {
+        Some(hint) => hint.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending().await
+    }
+}
+
+/// The wait after so many failures in a row.
+pub(crate) fn backoff(failures: u32) -> Duration {
+    FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_BACKOFF)
+}
+
+async fn beat(daemon: &Daemon, name: &str, last: &mut Option<Instant>) {
+    if last.is_some_and(|last| last.elapsed() < HEARTBEAT / 2) {
+        return;
+    }
+    match daemon.instance.beat(name, clock::now()).await {
+        Ok(()) => *last = Some(clock::monotonic()),
+        Err(error) => tracing::debug!(name, %error, "a heartbeat could not be written"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST_BACKOFF, backoff};
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        assert!(backoff(1) < backoff(2) && backoff(2) < backoff(3));
+        assert_eq!(backoff(u32::MAX), LONGEST_BACKOFF);
+    }
+}

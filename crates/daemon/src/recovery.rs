@@ -1,0 +1,149 @@
+//! What is done about a run that has lost its process.
+//!
+//! The order is what makes it safe: the epoch rises in the state (the process can no longer change the run), then in
+//! the ledger (it can no longer commit), and only then is the ledger asked what was committed. A run whose outputs
+//! are all there is rolled forward. Each step can be repeated: whatever is cut off leaves a live run without a lease,
+//! which the next look takes over again.
+
+use std::collections::HashSet;
+
+use catchment_core::state::Command;
+use catchment_core::{EventKind, Level, NewEvent, Run, RunStatus};
+use catchment_instance::{InstanceError, Lease};
+use catchment_launchers::{Liveness, RunProcess, Stop};
+use catchment_model::{Asset, Code, Problem};
+use catchment_settings::clock;
+use serde_json::json;
+
+use crate::Daemon;
+
+/// How many events are read at once.
+const PAGE: u32 = 1000;
+
+/// Takes a run from its process and ends it: well, where the ledger holds all that it was to make; else as failed,
+/// or cancelled where that was asked for.
+pub(crate) async fn take_over(daemon: &Daemon, run: &Run, why: &str) -> Result<(), Problem> {
+    let now = clock::now();
+    let epoch = match daemon.instance.revoke(run.run_id, now).await {
+        Ok(epoch) => epoch,
+        // It ended by itself meanwhile.
+        Err(InstanceError::Refused(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let lease = Lease { run_id: run.run_id, epoch };
+    let id = run.run_id.to_string();
+    let doc = daemon.ledger.close_run(&id, epoch, now).await?;
+    daemon.launcher.stop(RunProcess { run_id: run.run_id, epoch: epoch - 1, pid: run.pid }, Stop::Force).await;
+    let assets = daemon.ledger.run_assets(&id).await?;
+    let complete = !doc.expected_outputs.is_empty()
+        && doc.expected_outputs.iter().all(|output| assets.iter().any(|asset| asset.output == *output));
+    let command = if complete && run.status != RunStatus::Starting {
+        tracing::warn!(run_id = id, why, "the run was lost after its last commit: it is completed from the ledger");
+        write_missing_events(daemon, lease, &assets, why).await?;
+        Command::Succeed
+    } else if run.status == RunStatus::Canceling {
+        Command::Canceled
+    } else {
+        tracing::warn!(run_id = id, why, "the run was lost");
+        let logs = daemon.home.run_log_dir(&id);
+        Command::Fail(
+            Problem::new(Code::RunLost, format!("the run was lost: {why}"))
+                .place(logs.join("stderr.log").display().to_string())
+                .remedy("see its output there, then re-execute the run: what is committed is not done twice"),
+        )
+    };
+    match daemon.instance.command(run.run_id, command, Some(lease), None, clock::now()).await {
+        Ok(_) | Err(InstanceError::LeaseLost { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    daemon.hints.runs();
+    Ok(())
+}
+
+/// Writes the materialisations that the process was about to write when it ended.
+async fn write_missing_events(daemon: &Daemon, lease: Lease, assets: &[Asset], why: &str) -> Result<(), Problem> {
+    let mut written = HashSet::new();
+    let mut after = 0;
+    loop {
+        let page = daemon.instance.run_events(lease.run_id, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        for found in page.iter().filter(|e| e.event.kind == EventKind::AssetMaterialization) {
+            written.extend(found.event.data["asset_key"].as_str().map(str::to_owned));
+        }
+    }
+    let now = clock::now();
+    let event = |kind, step_key, level, message, data| NewEvent {
+        run_id: lease.run_id,
+        timestamp: now,
+        kind,
+        step_key,
+        level,
+        message,
+        data,
+    };
+    let mut events = vec![event(
+        EventKind::EngineEvent,
+        None,
+        Level::Warning,
+        format!("The run's process was lost ({why}) after all its outputs had been committed"),
+        serde_json::Value::Null,
+    )];
+    for asset in assets.iter().filter(|asset| !written.contains(&asset.output)) {
+        events.push(event(
+            EventKind::AssetMaterialization,
+            Some(asset.output.clone()),
+            Level::Info,
+            format!("Materialized {} as {} version {}", asset.output, asset.dataset_id, asset.version),
+            json!({
+                "asset_key": asset.output,
+                "partition": asset.dataset_id,
+                "metadata": materialization(asset),
+            }),
+        ));
+    }
+    daemon.instance.append(&events, Some(lease)).await?;
+    Ok(())
+}
+
+/// What the event of a version says of it.
+fn materialization(asset: &Asset) -> serde_json::Value {
+    json!({
+        "asset_id": asset.id,
+        "dataset_id": asset.dataset_id,
+        "version": asset.version,
+        "s3_key": asset.s3_key,
+        "content_hash": asset.content_hash,
+        "bytes": asset.bytes,
+        "crs": asset.crs,
+        "bounds": asset.bounds,
+        "feature_count": asset.metadata.feature_count,
+        "geometry_type": asset.metadata.geometry_type,
+    })
+}
+
+/// Puts back, at the start of a daemon, what its predecessor had taken from the queue and not spawned. No other
+/// daemon holds this home, so a STARTING run that no process carries the id of has none; should one appear after all
+/// (killed between fork and exec, the child lives), its epoch is refused.
+pub(crate) async fn put_back_what_was_never_spawned(daemon: &Daemon) {
+    let live = match daemon.instance.live_runs().await {
+        Ok(live) => live,
+        Err(error) => {
+            tracing::warn!(%error, "live runs could not be read; the monitor tries again");
+            return;
+        }
+    };
+    for run in live.iter().filter(|run| run.status == RunStatus::Starting && run.pid.is_none()) {
+        let process = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: None };
+        if daemon.launcher.liveness(process).await == Liveness::Alive {
+            continue;
+        }
+        let lease = Lease { run_id: run.run_id, epoch: run.lease_epoch };
+        match daemon.instance.command(run.run_id, Command::Requeue, Some(lease), None, clock::now()).await {
+            Ok(_) => {
+                tracing::info!(run_id = %run.run_id, "the run was not spawned before the last daemon ended: it is put back")
+            }
+            Err(error) => tracing::debug!(run_id = %run.run_id, %error, "the run was not put back"),
+        }
+    }
+}
