@@ -1,40 +1,18 @@
 //! What an asset returns, and where it becomes durable.
 
 use std::any::{Any, TypeId};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use catchment_core::RunId;
-use catchment_model::documents::{AssetFormat, AssetKind, AssetMetadata, Provenance};
-use catchment_model::{Asset, Bounds, Problem};
+use catchment_model::Problem;
 
 /// A value that passes from one step to the next inside a run's process.
 pub type SharedValue = Arc<dyn Any + Send + Sync>;
 
 /// A finished file in the run's scratch folder. An asset that returns it asks for it to be committed: the
 /// executor evaluates the blocking checks, then the lake commits it, then the event is written.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Staged {
-    /// Where the file is.
-    pub path: PathBuf,
-    /// SHA-256 of its bytes: 64 lower-case hex digits.
-    pub sha256: String,
-    /// How many bytes it has.
-    pub bytes: u64,
-    /// What it holds.
-    pub kind: AssetKind,
-    /// How it is stored.
-    pub format: AssetFormat,
-    /// The CRS of its coordinates: authority and code where it has one, else WKT; none for tables.
-    pub crs: Option<String>,
-    /// Its extent in EPSG:4326, order x, y.
-    pub bounds: Option<Bounds>,
-    /// What it is about and how it looks.
-    pub metadata: AssetMetadata,
-    /// How it was made.
-    pub provenance: Provenance,
-}
+pub use catchment_lake::Staged;
 
 /// What is to be committed.
 #[derive(Debug, Clone)]
@@ -55,13 +33,7 @@ pub struct CommitRequest {
 
 /// A version that is in the lake. An asset downstream of one that returns [`Staged`] takes it as
 /// `Input<Committed>`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Committed {
-    /// Its document.
-    pub asset: Asset,
-    /// Whether an earlier attempt of this run had committed it.
-    pub already: bool,
-}
+pub use catchment_lake::Committed;
 
 /// What the ledger is told when a run begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
