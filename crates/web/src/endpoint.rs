@@ -135,8 +135,7 @@ impl Endpoint {
             },
         });
         if let Some(body) = self.body {
-            operation["requestBody"] =
-                json!({"content": {"application/json": {"schema": body(schemas).to_value()}}});
+            operation["requestBody"] = json!({"content": {"application/json": {"schema": body(schemas).to_value()}}});
         }
         if self.verb == Verb::Get && self.path.starts_with('/') && !self.path.starts_with("/api") {
             operation["security"] = json!([]);

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 pub struct ApiError(pub Problem);
 
 /// What a handler answers.
-pub type ApiResult<T> = Result<T, ApiError>;
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl<E: Into<Problem>> From<E> for ApiError {
     fn from(error: E) -> Self {

@@ -68,7 +68,13 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
 
 /// A run's id from the path.
 pub(crate) fn run_id(text: &str) -> Result<RunId, ApiError> {
-    text.parse().map_err(|_| invalid(format!("`{text}` is not the id of a run"), "the path", "a run's id is a UUID; see `catchment run list`"))
+    text.parse().map_err(|_| {
+        invalid(
+            format!("`{text}` is not the id of a run"),
+            "the path",
+            "a run's id is a UUID; see `catchment run list`",
+        )
+    })
 }
 
 /// How many entries a page has: `asked`, between 1 and `most`.

@@ -178,12 +178,18 @@ mod tests {
         let host = ("host", "localhost:3000");
         let bearer = ("authorization", "bearer t0ken");
         assert_eq!(ask(true, LOCAL, &Method::POST, &[host]), Some(Code::Unauthenticated));
-        assert_eq!(ask(true, LOCAL, &Method::POST, &[host, ("authorization", "Bearer no")]), Some(Code::Unauthenticated));
+        assert_eq!(
+            ask(true, LOCAL, &Method::POST, &[host, ("authorization", "Bearer no")]),
+            Some(Code::Unauthenticated)
+        );
         assert_eq!(ask(true, LOCAL, &Method::POST, &[host, bearer]), None);
         for origin in ["http://evil.example", "null", "http://localhost:3001"] {
             assert_eq!(ask(true, LOCAL, &Method::POST, &[host, bearer, ("origin", origin)]), Some(Code::Forbidden));
         }
         assert_eq!(ask(true, LOCAL, &Method::DELETE, &[host, bearer, ("origin", "http://localhost:3000")]), None);
-        assert_eq!(ask(true, LOCAL, &Method::POST, &[host, bearer, ("sec-fetch-site", "cross-site")]), Some(Code::Forbidden));
+        assert_eq!(
+            ask(true, LOCAL, &Method::POST, &[host, bearer, ("sec-fetch-site", "cross-site")]),
+            Some(Code::Forbidden)
+        );
     }
 }

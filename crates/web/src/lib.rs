@@ -12,6 +12,7 @@ mod endpoint;
 mod error;
 mod extract;
 mod guard;
+mod page;
 
 mod server;
 pub mod token;

@@ -10,8 +10,10 @@ use axum::extract::Request;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use catchment_instance::SharedInstance;
-use catchment_model::{Code, Problem};
-use catchment_settings::{Environment, Home, Secret};
+use catchment_ledger::{SharedLedger, SqliteLedger};
+use catchment_model::{ActivityLog, Code, Problem};
+use catchment_settings::{Environment, Home, S3Credentials, Secret, clock};
+use catchment_store::{Store, StoreConfig};
 use http::{HeaderValue, Uri, header};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,8 @@ use crate::error::ApiError;
 use crate::extract::MAX_BODY;
 use crate::{api, endpoint, guard, token};
 
+/// Who the bearer of the API token is in the activity log: the installation's one user, as on its S3 server.
+pub(crate) const USER: &str = "admin";
 /// How long requests that are under way may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -46,6 +50,8 @@ struct Shared {
     address: SocketAddr,
     token: Secret,
     instance: SharedInstance,
+    ledger: SharedLedger,
+    admin: S3Credentials,
     openapi: bytes::Bytes,
     stopping: CancellationToken,
 }
@@ -69,6 +75,49 @@ impl App {
 
     pub(crate) fn instance(&self) -> &SharedInstance {
         &self.0.instance
+    }
+
+    pub(crate) fn ledger(&self) -> &SharedLedger {
+        &self.0.ledger
+    }
+
+    /// The lake's bucket on the S3 server, where that is now.
+    pub(crate) fn lake_store(&self) -> Result<Store, Problem> {
+        let endpoints = self.home().endpoints().unwrap_or_default();
+        let endpoint = endpoints.s3.ok_or_else(|| {
+            Problem::new(Code::Unavailable, "the address of the S3 server is not known")
+                .place(self.home().root().display().to_string())
+                .remedy("start everything with `catchment dev`")
+        })?;
+        Ok(Store::new(StoreConfig {
+            endpoint,
+            access_key: self.0.admin.access_key.clone(),
+            secret_key: self.0.admin.secret_key.clone(),
+            bucket: self.environment().lake_bucket.clone(),
+        }))
+    }
+
+    /// Writes into the activity log what was just changed through the API.
+    pub(crate) async fn record(
+        &self,
+        action: &str,
+        resource_type: &str,
+        resource_id: &str,
+        details: serde_json::Value,
+    ) -> Result<(), Problem> {
+        let now = clock::now();
+        let entry = ActivityLog {
+            id: catchment_ledger::new_id(now),
+            timestamp: now,
+            user: USER.into(),
+            action: action.into(),
+            resource_type: resource_type.into(),
+            resource_id: resource_id.into(),
+            details: details.as_object().cloned().unwrap_or_default(),
+            event_key: None,
+        };
+        self.ledger().log_activity(entry).await?;
+        Ok(())
     }
 
     pub(crate) fn openapi(&self) -> bytes::Bytes {
@@ -109,12 +158,15 @@ impl Server {
                 .remedy("choose another port with --listen, or 0 for a free one")
         };
         let token = token::load_or_create(&home)?;
+        let admin = S3Credentials::load_or_create(&home, &environment)?;
         let instance = catchment_instance::open(&home).await?;
+        let ledger: SharedLedger = Arc::new(SqliteLedger::open(home.ledger_db()).await?);
         let listener = TcpListener::bind(listen).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         let openapi = bytes::Bytes::from(crate::openapi().to_string());
         let stopping = CancellationToken::new();
-        let app = App(Arc::new(Shared { home, environment, address, token, instance, openapi, stopping }));
+        let app =
+            App(Arc::new(Shared { home, environment, address, token, instance, ledger, admin, openapi, stopping }));
         Ok(Self { app, listener })
     }
 

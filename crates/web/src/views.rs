@@ -137,6 +137,13 @@ pub struct EventList {
     pub ended: bool,
 }
 
+/// Versions of datasets that a run has committed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AssetList {
+    /// The versions.
+    pub assets: Vec<Asset>,
+}
+
 /// A page of datasets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetList {
@@ -207,6 +214,8 @@ pub struct BatchView {
 pub struct ManifestList {
     /// The records.
     pub manifests: Vec<ManifestDoc>,
+    /// Give it as `after` to get the next page; none after the last.
+    pub next: Option<String>,
 }
 
 /// A manifest that was refused.
@@ -230,6 +239,8 @@ impl From<RejectedManifest> for RejectedView {
 pub struct RejectedList {
     /// The records.
     pub rejected: Vec<RejectedView>,
+    /// Give it as `after` to get the next page; none after the last.
+    pub next: Option<String>,
 }
 
 /// What became of an object under `manifests/`.
@@ -344,6 +355,8 @@ pub struct TickList {
 pub struct ActivityList {
     /// The entries.
     pub activity: Vec<ActivityLog>,
+    /// Give it as `after` to get the next page; none after the last.
+    pub next: Option<String>,
 }
 
 /// A key of the S3 server, without its secret.

@@ -22,11 +22,7 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    pub(super) fn new<'a>(
-        name: &'static str,
-        program: &Path,
-        arguments: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
+    pub(super) fn new<'a>(name: &'static str, program: &Path, arguments: impl IntoIterator<Item = &'a str>) -> Self {
         Self { name, program: program.to_owned(), arguments: arguments.into_iter().map(str::to_owned).collect() }
     }
 }
@@ -74,11 +70,9 @@ impl Service {
     /// Starts the process and waits for its ready line; its standard error goes to its log file.
     pub(super) async fn start(spec: Spec, home: &Home) -> Result<Self, Problem> {
         let log = home.process_log(spec.name);
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .map_err(|e| Problem::new(Code::Io, "a log cannot be opened").place(log.display().to_string()).cause(e.to_string()))?;
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(|e| {
+            Problem::new(Code::Io, "a log cannot be opened").place(log.display().to_string()).cause(e.to_string())
+        })?;
         let began_at = file.metadata().map(|m| m.len()).unwrap_or(0);
         let mut command = Command::new(&spec.program);
         command
@@ -161,10 +155,7 @@ impl Service {
 }
 
 /// Appends what a process prints after its ready line to its log.
-async fn keep_output(
-    mut lines: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
-    log: PathBuf,
-) {
+async fn keep_output(mut lines: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>, log: PathBuf) {
     let Ok(mut file) = tokio::fs::OpenOptions::new().append(true).open(&log).await else { return };
     while let Ok(Some(line)) = lines.next_line().await {
         if file.write_all(format!("{line}\n").as_bytes()).await.is_err() {
@@ -186,7 +177,8 @@ fn tail(log: &Path, from: u64) -> String {
 pub(super) async fn supervise(services: &mut [Service], home: &Home, stop: &mut Stop) -> Result<(), Problem> {
     loop {
         let ended = {
-            let waits = services.iter_mut().enumerate().map(|(i, s)| Box::pin(async move { (i, s.child.wait().await) }));
+            let waits =
+                services.iter_mut().enumerate().map(|(i, s)| Box::pin(async move { (i, s.child.wait().await) }));
             tokio::select! {
                 () = stop.asked() => return Ok(()),
                 ((index, status), _, _) = futures::future::select_all(waits) =>

@@ -36,7 +36,7 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(app): State<App>) -> Response {
-    let parts = [state(&app).await];
+    let parts = [state(&app).await, ledger(&app).await];
     match parts.into_iter().find(|part| !part.healthy) {
         None => "ready\n".into_response(),
         Some(part) => (StatusCode::SERVICE_UNAVAILABLE, format!("{}: {}\n", part.name, part.detail)).into_response(),
@@ -45,8 +45,9 @@ async fn readyz(State(app): State<App>) -> Response {
 
 async fn health(State(app): State<App>) -> Json<Health> {
     let endpoints = app.home().endpoints().unwrap_or_default();
-    let (state, s3, daemon, code) = tokio::join!(
+    let (state, ledger, s3, daemon, code) = tokio::join!(
         state(&app),
+        ledger(&app),
         reachable("s3", endpoints.s3.as_deref(), "start it with `catchment dev` or `catchment s3`"),
         daemon(&app),
         reachable(
@@ -55,7 +56,7 @@ async fn health(State(app): State<App>) -> Json<Health> {
             "start it with `catchment dev` or `catchment-etl code-server`"
         ),
     );
-    let parts = vec![state, s3, daemon, code];
+    let parts = vec![state, ledger, s3, daemon, code];
     Json(Health { healthy: parts.iter().all(|part| part.healthy), parts })
 }
 
@@ -91,12 +92,20 @@ async fn state(app: &App) -> PartHealth {
     }
 }
 
+async fn ledger(app: &App) -> PartHealth {
+    match app.ledger().datasets(None, 1).await {
+        Ok(_) => well("ledger", "answers"),
+        Err(error) => unwell("ledger", error.into()),
+    }
+}
+
 async fn daemon(app: &App) -> PartHealth {
     let beats = match app.instance().heartbeats().await {
         Ok(beats) => beats,
         Err(error) => return unwell("daemon", error.into()),
     };
-    let remedy = "start it with `catchment dev` or `catchment daemon`; without it nothing is admitted and no run starts";
+    let remedy =
+        "start it with `catchment dev` or `catchment daemon`; without it nothing is admitted and no run starts";
     let Some((name, seen)) = beats.into_iter().max_by_key(|(_, seen)| *seen) else {
         return unwell("daemon", Problem::new(Code::Unavailable, "no daemon ever gave a sign of life").remedy(remedy));
     };
@@ -116,10 +125,7 @@ async fn reachable(name: &str, url: Option<&str>, remedy: &str) -> PartHealth {
     };
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
     let refused = |cause: String| {
-        unwell(
-            name,
-            Problem::new(Code::Unavailable, "it takes no connections").place(url).cause(cause).remedy(remedy),
-        )
+        unwell(name, Problem::new(Code::Unavailable, "it takes no connections").place(url).cause(cause).remedy(remedy))
     };
     match tokio::time::timeout(CONNECTS_WITHIN, TcpStream::connect(authority)).await {
         Ok(Ok(_)) => well(name, format!("takes connections at {url}")),

@@ -38,7 +38,9 @@ async fn log(
     super::runs::find(&app, id).await?;
     let path = app.home().run_log_dir(&id.to_string()).join(format!("{stream}.log"));
     let unreadable = |e: std::io::Error| {
-        ApiError(Problem::new(Code::Io, "the log cannot be read").place(path.display().to_string()).cause(e.to_string()))
+        ApiError(
+            Problem::new(Code::Io, "the log cannot be read").place(path.display().to_string()).cause(e.to_string()),
+        )
     };
     let mut file = match File::open(&path).await {
         Ok(file) => file,

@@ -16,7 +16,7 @@ use crate::App;
 use crate::endpoint::{Endpoint, Verb};
 use crate::error::{ApiResult, invalid, not_found};
 use crate::extract::{Params, page_size, run_id};
-use crate::views::{EventList, RunList, RunView};
+use crate::views::{AssetList, EventList, RunList, RunView};
 
 /// How often a waiting reader looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -35,6 +35,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             events,
         )
         .query::<EventsQuery>(),
+        Endpoint::json::<AssetList, _, _>(
+            Get,
+            "/api/v1/runs/{run_id}/assets",
+            "What a run has committed to the lake",
+            assets,
+        ),
         Endpoint::json::<RunView, _, _>(
             Post,
             "/api/v1/runs/{run_id}/cancel",
@@ -91,12 +97,7 @@ impl RunsQuery {
         if let Some(batch_id) = &self.batch_id {
             all_tags.push((tags::RUN_KEY.to_owned(), batch_id.clone()));
         }
-        Ok(RunFilter {
-            statuses,
-            job_name: self.job.clone(),
-            partition_key: self.partition.clone(),
-            tags: all_tags,
-        })
+        Ok(RunFilter { statuses, job_name: self.job.clone(), partition_key: self.partition.clone(), tags: all_tags })
     }
 }
 
@@ -145,10 +146,17 @@ async fn events(
     }
 }
 
+async fn assets(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Json<AssetList>> {
+    let id = run_id(&id)?;
+    find(&app, id).await?;
+    Ok(Json(AssetList { assets: app.ledger().run_assets(&id.to_string()).await? }))
+}
+
 async fn cancel(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Json<RunView>> {
     let id = run_id(&id)?;
     let before = find(&app, id).await?;
     let run = app.instance().command(id, Command::Cancel, None, None, clock::now()).await?;
+    app.record("run.cancel", "run", &id.to_string(), json!({"status": before.status.as_str()})).await?;
     wake::wake(&app.home().daemon_socket());
     Ok(Json(RunView::new(run, false)))
 }

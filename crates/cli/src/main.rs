@@ -1,0 +1,5 @@
+//! The binary `catchment`.
+
+fn main() -> std::process::ExitCode {
+    catchment_cli::main()
+}
