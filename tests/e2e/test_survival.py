@@ -8,10 +8,9 @@ from installation import TOWN, wait_for
 
 POINTS = [
     "s3.blob_written", "s3.before_index_commit", "s3.after_index_commit",
-    "daemon.after_evaluate", "daemon.after_admit", "daemon.before_finish_claims",
-    "etl.claim_recorded", "etl.claim_archived",
+    "daemon.admitted", "etl.claim_recorded", "etl.claim_archived", "daemon.claims_finished",
     "daemon.after_launch_command", "daemon.before_spawn", "daemon.after_spawn",
-    "run.started", "run.before_commit", "lake.reserved", "lake.uploaded", "lake.before_commit", "lake.after_commit",
+    "run.started", "etl.written", "run.before_commit", "lake.reserved", "lake.uploaded", "lake.before_commit", "lake.after_commit",
     "lake.after_activity", "run.before_event", "run.after_event", "run.before_end",
 ]
 
@@ -51,7 +50,7 @@ def is_accounted_for(home, batch_id):
     assert len(runs) == 1, runs
     home.cli("lake", "gc", "--grace", "0s")
     assert home.cli("lake", "verify")["clean"] is True
-    assert home.cli("lake", "gc", "--grace", "0s", "--dry-run")["garbage"] == []
+    assert home.cli("lake", "gc", "--grace", "0s", "--dry-run")["removed"] == []
     return record
 
 

@@ -90,13 +90,13 @@ def main():
         home = Installation(scratch / "home").start()
         files = []
         for dataset, file, options, (path, layer) in sources(scratch):
-            answer = home.cli("ingest", file, "--dataset", dataset, *options)["batches"][0]
+            home.cli("ingest", file, "--dataset", dataset, *options)
             out = scratch / "lake" / f"{dataset}.parquet"
             home.cli("dataset", "download", dataset, "-o", out)
             files.append(out)
             ours, theirs = geopandas.read_parquet(out), expected(path, layer, scratch)
             worst, same = compare(ours, theirs)
-            operation = answer["asset"]["provenance"]["crs_operation"]
+            operation = home.cli("dataset", "show", dataset)["latest"]["provenance"]["crs_operation"]
             print(f"{dataset:20} {len(ours):6} rows (source {len(theirs)}), {same} compared, worst {worst:.1e}°, "
                   f"{operation['name'] if operation else 'no operation'}", flush=True)
             if len(ours) != len(theirs):
