@@ -2,7 +2,7 @@
 
 use s3s::crypto::{Checksum as _, Md5};
 use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use uuid::Uuid;
 
 use super::copy::source;
@@ -13,7 +13,7 @@ use crate::body::{self, Claims};
 use crate::checksums::{self, Algorithm, Checksums};
 use crate::conditions::{ReadConditions, timestamp};
 use crate::index::{
-    ChecksumPlan, Completion, Layout, NewObject, NewPart, ObjectPart, Part as StoredPart, Segment, Upload,
+    ChecksumPlan, Completion, IndexError, Layout, NewObject, NewPart, ObjectPart, Part as StoredPart, Segment, Upload,
 };
 use crate::read;
 
@@ -235,18 +235,32 @@ impl Store {
         let principal = principal(&request)?.name;
         let input = request.input;
         let condition = write_condition(input.if_match.clone(), input.if_none_match.as_ref())?;
-        let upload = self.index.upload(&input.bucket, &input.key, &input.upload_id).await?;
+        let named = input.multipart_upload.and_then(|m| m.parts).unwrap_or_default();
+        let upload = match self.index.upload(&input.bucket, &input.key, &input.upload_id).await {
+            // Completed before, and the answer was lost on its way: the same completion is answered again.
+            Err(IndexError::Refused(S3ErrorCode::NoSuchUpload, why)) => {
+                let etag = multipart_etag(named.iter().filter_map(|part| part.e_tag.as_ref()).map(ETag::value));
+                let current = self.index.current(&input.bucket, &input.key).await?;
+                if current.is_none_or(|(_, found)| found != etag) {
+                    return Err(S3Error::with_message(S3ErrorCode::NoSuchUpload, why));
+                }
+                return Ok(S3Response::new(CompleteMultipartUploadOutput {
+                    location: Some(format!("/{}/{}", input.bucket, input.key)),
+                    bucket: Some(input.bucket),
+                    key: Some(input.key),
+                    e_tag: Some(ETag::Strong(etag)),
+                    ..Default::default()
+                }));
+            }
+            other => other?,
+        };
         let stored = self.index.parts(&upload.id, 0, 10_001).await?;
-        let chosen = choose(input.multipart_upload.and_then(|m| m.parts).unwrap_or_default(), stored)?;
+        let chosen = choose(named, stored)?;
         let size: u64 = chosen.iter().map(|part| part.size).sum();
         if let Some(claimed) = input.mpu_object_size.filter(|claimed| *claimed != length(size)) {
             return Err(s3_error!(InvalidRequest, "the parts have {size} bytes together, not {claimed}"));
         }
-        let mut md5 = Md5::new();
-        for part in &chosen {
-            md5.update(&hex::decode(&part.etag).unwrap_or_default());
-        }
-        let etag = format!("{}-{}", hex::encode(md5.finalize()), chosen.len());
+        let etag = multipart_etag(chosen.iter().map(|part| part.etag.as_str()));
         let sums: Vec<(&Checksums, u64)> = chosen.iter().map(|part| (&part.checksums, part.size)).collect();
         let checksums = upload
             .checksum
@@ -320,6 +334,17 @@ impl Store {
         .await?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
+}
+
+/// The ETag of a multipart object: MD5 of its parts' MD5s, and their number.
+fn multipart_etag<'a>(etags: impl Iterator<Item = &'a str>) -> String {
+    let mut md5 = Md5::new();
+    let mut count = 0;
+    for etag in etags {
+        md5.update(&hex::decode(etag).unwrap_or_default());
+        count += 1;
+    }
+    format!("{}-{count}", hex::encode(md5.finalize()))
 }
 
 /// The stored parts that a completion names, in ascending order, each as it was uploaded.

@@ -1,6 +1,6 @@
 //! A server for a test, in this process or in one of its own, and a client that sends keys as they are: other
 //! clients tidy `..` and `//` away before the server could be tried with them.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part of this module")]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -212,10 +212,18 @@ impl Client {
         body: &[u8],
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let request = self.request(method, bucket, key, query, headers).body(Full::new(Bytes::copy_from_slice(body)));
+        self.transmit(request.unwrap()).await
+    }
+
+    /// Sends a request that is signed already.
+    pub async fn transmit(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let stream = TcpStream::connect(self.address).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         task::spawn("test-connection", connection);
-        let response = sender.send_request(request.unwrap()).await?;
+        let response = sender.send_request(request).await?;
         let (parts, body) = response.into_parts();
         Ok(Answer { status: parts.status, headers: parts.headers, body: body.collect().await?.to_bytes() })
     }
@@ -229,6 +237,18 @@ impl Client {
         query: &[(&str, &str)],
         headers: &[(&str, &str)],
     ) -> http::request::Builder {
+        self.sign(method, bucket, key, query, headers).request
+    }
+
+    /// A signed request with what the signatures of its chunks go on from.
+    pub fn sign(
+        &self,
+        method: Method,
+        bucket: &str,
+        key: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> Signed {
         let time = clock::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let path = if bucket.is_empty() { "/".into() } else { format!("/{bucket}/{}", encode(key, true)) };
         let path = if key.is_empty() { path.trim_end_matches('/').to_owned() } else { path };
@@ -258,17 +278,17 @@ impl Client {
         let key = [&time[..8], "us-east-1", "s3", "aws4_request"]
             .iter()
             .fold(secret.into_bytes(), |key, part| hmac(&key, part.as_bytes()));
+        let signature = hex::encode(hmac(&key, to_sign.as_bytes()));
         let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={}",
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}",
             self.credentials.access_key,
-            hex::encode(hmac(&key, to_sign.as_bytes()))
         );
         let target = if query.is_empty() { path } else { format!("{path}?{query}") };
         let mut request = Request::builder().method(method).uri(target).header("authorization", authorization);
         for (name, value) in &all {
             request = request.header(name, value);
         }
-        request
+        Signed { request, key, time, scope, signature }
     }
 
     /// The same server as `object_store` sees it.
@@ -285,8 +305,17 @@ impl Client {
     }
 }
 
+/// A signed request and what it was signed with.
+pub struct Signed {
+    pub request: http::request::Builder,
+    pub key: Vec<u8>,
+    pub time: String,
+    pub scope: String,
+    pub signature: String,
+}
+
 /// RFC 2104 with SHA-256.
-fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
+pub fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = [0u8; 64];
     if key.len() > 64 {
         block[..32].copy_from_slice(&Sha256::digest(key));
