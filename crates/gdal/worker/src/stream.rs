@@ -55,6 +55,11 @@ impl<'a, W: Write> Sender<'a, W> {
             let next = stream.next();
             self.heed_messages()?;
             let Some(batch) = next.map_err(|error| self.broken(&error))? else { return Ok(()) };
+            // GDAL 3.6 gives empty batches for ever where a FlatGeobuf has no features; nothing is filtered
+            // here, so no batch is empty but the one after the last.
+            if batch.num_rows() == 0 {
+                return Ok(());
+            }
             let batch = self.plan.apply(&batch)?;
             self.plan.check_text(&batch, self.trailer.rows)?;
             let batch = self.look_at_geometries(batch)?;

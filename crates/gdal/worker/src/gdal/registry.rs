@@ -36,7 +36,6 @@ pub(crate) fn initialize(scratch: &Path, memory: u64) {
         ("GDAL_NUM_THREADS", "1".to_owned()),
         ("PROJ_NETWORK", "OFF".to_owned()),
         ("OGR_GEOJSON_MAX_OBJ_SIZE", largest_object.max(1).to_string()),
-        ("OGR_SQLITE_LOAD_EXTENSIONS", "NO".to_owned()),
         ("SQLITE_LIST_ALL_TABLES", "NO".to_owned()),
         ("GML_ATTRIBUTES_TO_OGR_FIELDS", "NO".to_owned()),
         ("CPL_DEBUG", "OFF".to_owned()),
