@@ -31,14 +31,11 @@ impl BlobStore {
     /// Opens the store below `root` and makes its folders, durably.
     pub(crate) fn open(root: &Path) -> io::Result<Arc<Self>> {
         let root = root.join("blobs");
-        if !root.join("ff").is_dir() {
-            durable::create_dir_private(&root)?;
-            for first in 0..=0xff_u8 {
-                durable::create_dir_private(&root.join(format!("{first:02x}")))?;
-            }
-            File::open(&root)?.sync_all()?;
-            durable::sync_parent(&root)?;
+        for first in 0..=0xff_u8 {
+            durable::create_dir_private(&root.join(format!("{first:02x}")))?;
         }
+        File::open(&root)?.sync_all()?;
+        durable::sync_parent(&root)?;
         Ok(Arc::new(Self { root, use_: Mutex::default() }))
     }
 

@@ -1,5 +1,7 @@
 //! Objects through the wire: what is put is what is got, whatever its key, and bad uploads leave nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test that finds what it does not expect fails")]
+
 mod support;
 
 use std::os::unix::net::UnixDatagram;

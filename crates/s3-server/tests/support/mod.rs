@@ -1,6 +1,12 @@
 //! A server for a test, in this process or in one of its own, and a client that sends keys as they are: other
 //! clients tidy `..` and `//` away before the server could be tried with them.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part of this module")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "each test file uses its part of this module"
+)]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
