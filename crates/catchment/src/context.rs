@@ -10,6 +10,7 @@ use catchment_core::sensor::Claim;
 use catchment_core::{Level, RunId};
 use catchment_model::{Code, Problem};
 use catchment_settings::clock;
+use futures::future::{BoxFuture, Shared};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +55,11 @@ pub(crate) struct RunScope {
     pub(crate) children: Children,
     pub(crate) journal: Journal,
     pub(crate) resources: Resources,
+    pub(crate) opened: Opened,
 }
+
+/// The ledger's answer to the opening of the run.
+pub(crate) type Opened = Shared<BoxFuture<'static, Result<(), Problem>>>;
 
 struct Step {
     run: Arc<RunScope>,

@@ -48,6 +48,8 @@ mod partitions;
 mod plan;
 mod resource;
 mod sensor;
+mod serve;
+mod server;
 mod verify;
 
 pub use asset::{AssetBuilder, AssetDefinition};
@@ -66,4 +68,6 @@ pub use materialize::{Materialize, Materialized, materialize};
 pub use output::{CommitRequest, Committed, OpenRun, Output, OutputStore, Returned, SharedValue, Staged, StepOutput};
 pub use partitions::PartitionsDefinition;
 pub use resource::{ResourceContext, ResourceDefinition, Resources, Surroundings};
+pub use serve::serve;
+pub use server::CodeServer;
 pub use sensor::{ClaimHandler, ClaimHandlerBuilder, SensorBuilder, SensorDefinition};

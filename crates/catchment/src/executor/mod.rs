@@ -4,9 +4,11 @@
 //! ([`guard`]), and ends it. [`journal`] is the way of the events, [`logs`] brings `tracing` into it.
 
 pub(crate) mod children;
+pub(crate) mod guard;
 pub(crate) mod journal;
 pub(crate) mod logs;
 pub(crate) mod panics;
+pub(crate) mod run;
 pub(crate) mod step;
 pub(crate) mod steps;
 

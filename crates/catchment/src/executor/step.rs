@@ -98,6 +98,7 @@ impl Step {
                 .remedy("launch the run with a partition")
         })?;
         let store = self.scope.resources.get::<dyn OutputStore>(OUTPUT_STORE).await?;
+        self.scope.opened.clone().await?;
         failpoint::hit("run.before_commit");
         if self.scope.halt.token.is_cancelled() {
             return Err(self.scope.halt.reason());

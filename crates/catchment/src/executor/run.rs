@@ -1,0 +1,208 @@
+//! A run from its take-over to its end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use catchment_core::state::Command;
+use catchment_core::{NewEvent, Run, RunStatus, tags};
+use catchment_instance::{InstanceError, Lease, SharedInstance};
+use catchment_model::{Code, Problem};
+use catchment_settings::{clock, failpoint, task, wake};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::guard::{AHEAD, Guard, lost};
+use super::journal::{Journal, Record};
+use super::{Halt, logs, steps};
+use crate::context::{Opened, RunScope};
+use crate::definitions::{Definitions, OUTPUT_STORE};
+use crate::output::{OpenRun, OutputStore};
+use crate::plan::Plan;
+use crate::resource::Resources;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum End {
+    /// Every step ended well.
+    Success,
+    /// A step failed, or the run could not begin.
+    Failure(Problem),
+    /// It was cancelled.
+    Canceled,
+}
+
+/// How long the event log may take when the run is cancelled.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+struct InstanceRecord {
+    instance: SharedInstance,
+    lease: Lease,
+}
+
+#[async_trait]
+impl Record for InstanceRecord {
+    async fn append(&self, events: &[NewEvent]) -> Result<(), Problem> {
+        self.instance.append(events, Some(self.lease)).await.map(drop).map_err(Problem::from)
+    }
+}
+
+/// Takes the run over, runs its steps, and ends it.
+///
+/// # Errors
+/// `lease_lost` where the run belongs to another process (nothing is written then), and what the state may
+/// answer.
+pub(crate) async fn execute(
+    definitions: &Definitions,
+    instance: SharedInstance,
+    resources: Resources,
+    lease: Lease,
+    halt: Halt,
+) -> Result<End, Problem> {
+    let taken = instance.command(lease.run_id, Command::Start, Some(lease), Some(clock::now() + AHEAD), clock::now());
+    let run = match taken.await {
+        Ok(run) => run,
+        Err(InstanceError::Refused(refused)) if refused.from == RunStatus::Canceling => {
+            return end(&instance, lease, Command::Canceled).await.map(|()| End::Canceled);
+        }
+        Err(InstanceError::Refused(refused)) => return Err(lost(lease, &format!("the run is {}", refused.from))),
+        Err(error) => return Err(error.into()),
+    };
+    failpoint::hit("run.started");
+    wake_daemon(&resources);
+    let guard = Guard::start(instance.clone(), lease, halt.clone())
+        .map_err(|error| Problem::new(Code::Io, "the lease's thread cannot be started").cause(error.to_string()))?;
+    let scratch = resources.surroundings().home.scratch_dir(&lease.run_id.to_string());
+    let ended = carry_out(definitions, &instance, &resources, &run, scratch.clone(), lease, halt).await;
+    drop(guard);
+    if !matches!(&ended, Err(problem) if problem.code == Code::LeaseLost)
+        && let Err(error) = std::fs::remove_dir_all(&scratch)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, scratch = %scratch.display(), "scratch could not be removed");
+    }
+    wake_daemon(&resources);
+    ended
+}
+
+async fn carry_out(
+    definitions: &Definitions,
+    instance: &SharedInstance,
+    resources: &Resources,
+    run: &Run,
+    scratch: PathBuf,
+    lease: Lease,
+    halt: Halt,
+) -> Result<End, Problem> {
+    let job = definitions.find_job(&run.job_name).and_then(|job| Ok((job, Plan::of(definitions, &job.assets)?)));
+    let (job, plan) = match job {
+        Ok(found) => found,
+        Err(problem) => return fail(instance, lease, problem).await,
+    };
+    let record = Arc::new(InstanceRecord { instance: instance.clone(), lease });
+    let journal = Journal::start(lease.run_id, record, halt.clone());
+    let _registered = logs::Registered::new(lease.run_id, journal.clone());
+    let opened = open_in_ledger(&plan, run, lease, resources.clone());
+    drop(task::spawn("open run", opened.clone()));
+    let scope = Arc::new(RunScope {
+        run_id: lease.run_id,
+        epoch: lease.epoch,
+        job_name: run.job_name.clone(),
+        partition_key: run.partition_key.clone(),
+        tags: run.tags.clone(),
+        run_config: run.run_config.clone(),
+        scratch,
+        halt,
+        children: Default::default(),
+        journal: journal.clone(),
+        resources: resources.clone(),
+        opened: opened.clone(),
+    });
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let steps = steps::run(&plan, &scope, job.concurrency.unwrap_or(cores)).await;
+    scope.children.kill();
+    let ended = match steps {
+        Ok(ended) => ended,
+        Err(problem) if problem.code == Code::LeaseLost => return Err(problem),
+        Err(problem) if problem.code == Code::Canceled => {
+            tracing::info!(run_id = %lease.run_id, "the run was cancelled");
+            // The log's last lines are worth a moment, no more: the cancel comes first.
+            tokio::time::timeout(LAST_WORDS, journal.flush()).await.ok();
+            return cancel(instance, lease).await;
+        }
+        Err(problem) => return fail(instance, lease, problem).await,
+    };
+    journal.flush().await?;
+    let problem = summary(ended.failures).or(opened.await.err());
+    failpoint::hit("run.before_end");
+    match problem {
+        None => end(instance, lease, Command::Succeed).await.map(|()| End::Success),
+        Some(problem) if problem.code == Code::LeaseLost => Err(problem),
+        Some(problem) => fail(instance, lease, problem).await,
+    }
+}
+
+/// Tells the ledger of the run and what it is to commit, beside the first steps; a commit waits for it.
+fn open_in_ledger(plan: &Plan, run: &Run, lease: Lease, resources: Resources) -> Opened {
+    let open = OpenRun {
+        run_id: lease.run_id,
+        epoch: lease.epoch,
+        job_name: run.job_name.clone(),
+        batch_id: run.tags.get(tags::RUN_KEY).cloned(),
+        partition_key: run.partition_key.clone(),
+        expected_outputs: plan.staged(),
+        started_at: run.started_at.unwrap_or_else(clock::now),
+    };
+    let opened: BoxFuture<'static, Result<(), Problem>> = async move {
+        if open.expected_outputs.is_empty() {
+            return Ok(());
+        }
+        resources.get::<dyn OutputStore>(OUTPUT_STORE).await?.open_run(open).await
+    }
+    .boxed();
+    opened.shared()
+}
+
+/// The problem of a run is that of its first failed step; it says where, and how many others there were.
+fn summary(failures: Vec<(String, Problem)>) -> Option<Problem> {
+    let others = failures.len().saturating_sub(1);
+    let (step, problem) = failures.into_iter().next()?;
+    let what = match others {
+        0 => format!("{} (in step {step})", problem.what),
+        1 => format!("{} (in step {step}; one other step failed too)", problem.what),
+        _ => format!("{} (in step {step}; {others} other steps failed too)", problem.what),
+    };
+    Some(Problem { what, ..problem })
+}
+
+async fn fail(instance: &SharedInstance, lease: Lease, problem: Problem) -> Result<End, Problem> {
+    match end(instance, lease, Command::Fail(problem.clone())).await {
+        Ok(()) => Ok(End::Failure(problem)),
+        Err(error) => Err(error),
+    }
+}
+
+async fn cancel(instance: &SharedInstance, lease: Lease) -> Result<End, Problem> {
+    let run = instance.run(lease.run_id).await.map_err(Problem::from)?;
+    if run.is_some_and(|run| run.status == RunStatus::Started) {
+        // A signal, not the state, asked for it: say so in the state first. Another may have been faster.
+        match instance.command(lease.run_id, Command::Cancel, Some(lease), None, clock::now()).await {
+            Ok(_) | Err(InstanceError::Refused(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    end(instance, lease, Command::Canceled).await.map(|()| End::Canceled)
+}
+
+async fn end(instance: &SharedInstance, lease: Lease, command: Command) -> Result<(), Problem> {
+    match instance.command(lease.run_id, command, Some(lease), None, clock::now()).await {
+        Ok(_) => Ok(()),
+        Err(InstanceError::Refused(refused)) => Err(lost(lease, &refused.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn wake_daemon(resources: &Resources) {
+    wake::wake(&resources.surroundings().home.daemon_socket());
+}

@@ -1,0 +1,215 @@
+//! Assets in a test: no server, no state, nothing on disk but scratch.
+
+use std::collections::HashMap;
+use std::future::IntoFuture;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use catchment_core::{EventKind, NewEvent, RunId};
+use catchment_model::documents::ContentHash;
+use catchment_model::{Asset, Code, DatasetId, ObjectId, Problem};
+use catchment_settings::{Environment, Home, clock};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::{Map, Value, json};
+
+use crate::config;
+use crate::context::RunScope;
+use crate::definitions::{Definitions, OUTPUT_STORE};
+use crate::executor::journal::{Journal, Record};
+use crate::executor::{Halt, logs, steps};
+use crate::output::{CommitRequest, Committed, OpenRun, OutputStore, SharedValue};
+use crate::plan::Plan;
+use crate::resource::{ResourceDefinition, Resources, Surroundings};
+use crate::verify;
+
+/// Makes assets in this process, in memory: `materialize(&definitions, ["a", "b"]).config(…).await`. What is
+/// staged is checked and "committed" to a list; resources may be replaced by fakes.
+pub fn materialize<const N: usize>(definitions: &Definitions, assets: [&str; N]) -> Materialize {
+    Materialize {
+        definitions: definitions.clone(),
+        assets: assets.map(str::to_owned).to_vec(),
+        run_config: json!({}),
+        partition: None,
+        resources: Vec::new(),
+    }
+}
+
+/// What is to be made, and with what. Await it.
+pub struct Materialize {
+    definitions: Definitions,
+    assets: Vec<String>,
+    run_config: Value,
+    partition: Option<String>,
+    resources: Vec<ResourceDefinition>,
+}
+
+/// What came of it.
+pub struct Materialized {
+    /// The events of the run, in order.
+    pub events: Vec<NewEvent>,
+    /// The steps that failed.
+    pub failures: Vec<(String, Problem)>,
+    values: HashMap<String, SharedValue>,
+}
+
+impl Materialize {
+    /// The run config.
+    pub fn config(mut self, run_config: Value) -> Self {
+        self.run_config = run_config;
+        self
+    }
+
+    /// The partition.
+    pub fn partition(mut self, key: &str) -> Self {
+        self.partition = Some(key.to_owned());
+        self
+    }
+
+    /// Puts a fake in the place of the resource of that name.
+    pub fn resource<T: ?Sized + Send + Sync + 'static>(mut self, name: &str, value: Arc<T>) -> Self {
+        self.resources.push(ResourceDefinition::ready(name, value));
+        self
+    }
+
+    async fn run(self) -> Result<Materialized, Problem> {
+        let mut wrong = Vec::new();
+        verify::check_inputs(&self.definitions, &self.assets, "materialize", &mut wrong);
+        if let Some(problem) = wrong.into_iter().next() {
+            return Err(problem);
+        }
+        let plan = Plan::of(&self.definitions, &self.assets)?;
+        let faults = config::faults(&self.definitions, &self.assets, &self.run_config);
+        if !faults.is_empty() {
+            return Err(config::problem(faults));
+        }
+        let folder = tempfile::tempdir().map_err(|error| folder_problem(&error))?;
+        let run_id = RunId::random();
+        let halt = Halt::default();
+        let record = Arc::new(Memory::default());
+        let journal = Journal::start(run_id, record.clone(), halt.clone());
+        let _registered = logs::Registered::new(run_id, journal.clone());
+        let scope = Arc::new(RunScope {
+            run_id,
+            epoch: 1,
+            job_name: "materialize".to_owned(),
+            partition_key: self.partition,
+            tags: Default::default(),
+            run_config: self.run_config,
+            scratch: folder.path().join("scratch"),
+            halt,
+            children: Default::default(),
+            journal: journal.clone(),
+            resources: resources(&self.definitions, self.resources, folder.path())?,
+            opened: std::future::ready(Ok(())).boxed().shared(),
+        });
+        let ended = steps::run(&plan, &scope, 4).await?;
+        journal.flush().await?;
+        let events = std::mem::take(&mut *record.0.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Materialized { events, failures: ended.failures, values: ended.values })
+    }
+}
+
+impl IntoFuture for Materialize {
+    type Output = Result<Materialized, Problem>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.run().boxed()
+    }
+}
+
+impl Materialized {
+    /// Whether every step ended well.
+    pub fn success(&self) -> bool {
+        self.failures.is_empty() && !self.events.iter().any(|event| event.kind == EventKind::StepSkipped)
+    }
+
+    /// The value of an asset: what its function returned, or [`Committed`] where that was `Staged`.
+    pub fn value<T: Send + Sync + 'static>(&self, asset: &str) -> Option<Arc<T>> {
+        self.values.get(asset)?.clone().downcast().ok()
+    }
+
+    /// The metadata of an asset's materialisation.
+    pub fn metadata(&self, asset: &str) -> Option<&Map<String, Value>> {
+        let made = self.events.iter().find(|event| {
+            event.kind == EventKind::AssetMaterialization && event.step_key.as_deref() == Some(asset)
+        });
+        made?.data.get("metadata")?.as_object()
+    }
+}
+
+fn resources(
+    definitions: &Definitions,
+    fakes: Vec<ResourceDefinition>,
+    folder: &std::path::Path,
+) -> Result<Resources, Problem> {
+    let environment = Environment::from_lookup(|_| None)?;
+    let home = Home::at(folder.join("home")).map_err(|error| folder_problem(&error))?;
+    let store: Arc<dyn OutputStore> = Arc::new(Shelf::default());
+    let defined = definitions.resources.iter().filter(|resource| resource.name != OUTPUT_STORE).cloned();
+    let all = defined.chain([ResourceDefinition::ready(OUTPUT_STORE, store)]).chain(fakes);
+    Ok(Resources::new(all, Surroundings { environment, home }))
+}
+
+fn folder_problem(error: &std::io::Error) -> Problem {
+    Problem::new(Code::Io, "a temporary folder cannot be made")
+        .cause(error.to_string())
+        .remedy("see that TMPDIR may be written and has room")
+}
+
+#[derive(Default)]
+struct Memory(Mutex<Vec<NewEvent>>);
+
+#[async_trait]
+impl Record for Memory {
+    async fn append(&self, events: &[NewEvent]) -> Result<(), Problem> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(events);
+        Ok(())
+    }
+}
+
+/// An output store that keeps nothing: it numbers what it is given and describes it as the lake would.
+#[derive(Default)]
+struct Shelf(AtomicU64);
+
+#[async_trait]
+impl OutputStore for Shelf {
+    async fn open_run(&self, _: OpenRun) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    async fn commit(&self, request: CommitRequest) -> Result<Committed, Problem> {
+        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let invalid = |what: String| Problem::new(Code::InvalidInput, what).place(request.output.clone());
+        let dataset_id = DatasetId::new(&request.dataset_id).map_err(|error| invalid(error.to_string()))?;
+        let staged = request.staged.clone();
+        let content_hash = ContentHash::from_hex(&staged.sha256).map_err(|error| invalid(error.to_string()))?;
+        let now = clock::now();
+        let mut id = [0; 12];
+        id[4..].copy_from_slice(&number.to_be_bytes());
+        let asset = Asset {
+            id: ObjectId::from_bytes(id),
+            s3_key: format!("{dataset_id}/v{number}/{}", staged.format.file_name()),
+            dataset_id,
+            version: number,
+            content_hash,
+            bytes: staged.bytes,
+            run_id: ObjectId::from_bytes([0; 12]),
+            dagster_run_id: request.run_id.to_string(),
+            output: request.output.clone(),
+            lease_epoch: request.epoch,
+            kind: staged.kind,
+            format: staged.format,
+            crs: staged.crs.as_ref().map(|crs| crs.label().to_owned()),
+            bounds: staged.bounds,
+            metadata: staged.metadata,
+            provenance: staged.provenance,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        };
+        Ok(Committed { asset, already: false })
+    }
+}

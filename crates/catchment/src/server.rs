@@ -1,0 +1,175 @@
+//! The code server: a location's definitions over gRPC, beside the standard health service.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use catchment_core::sensor::Claim;
+use catchment_model::{Code, Problem};
+use catchment_proto::PROTOCOL_VERSION;
+use catchment_proto::v1::code_location_server::{CodeLocation, CodeLocationServer};
+use catchment_proto::v1::{
+    DescribeRequest, DescribeResponse, EvaluateSensorRequest, EvaluateSensorResponse, FinishClaimsRequest,
+    FinishClaimsResponse, FinishedClaim, RunCommandRequest, RunCommandResponse, ValidateRunConfigRequest,
+    ValidateRunConfigResponse,
+};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+use crate::context::{ClaimContext, SensorContext};
+use crate::definitions::Definitions;
+use crate::executor::panics;
+use crate::resource::Resources;
+
+/// A code server that listens and does not serve yet.
+pub struct CodeServer {
+    listener: TcpListener,
+    location: Location,
+}
+
+struct Location {
+    definitions: Arc<Definitions>,
+    resources: Resources,
+}
+
+impl CodeServer {
+    /// Listens at an address; port 0 takes a free one. No resource is built before it is needed.
+    ///
+    /// # Errors
+    /// Where the definitions cannot be served, or the address is taken.
+    pub async fn bind(definitions: Definitions, resources: Resources, address: SocketAddr) -> Result<Self, Problem> {
+        if let Some(problem) = definitions.check().into_iter().next() {
+            return Err(problem);
+        }
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Problem::new(Code::Unavailable, "the code server cannot listen")
+                .place(address.to_string())
+                .cause(error.to_string())
+                .remedy("stop what listens there, or choose another port: --listen 127.0.0.1:0")
+        })?;
+        Ok(Self { listener, location: Location { definitions: Arc::new(definitions), resources } })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn address(&self) -> Result<SocketAddr, Problem> {
+        self.listener.local_addr().map_err(|error| Problem::new(Code::Io, "no address").cause(error.to_string()))
+    }
+
+    /// Serves until `stop` is done; requests that are being answered are answered.
+    ///
+    /// # Errors
+    /// Where the transport fails.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Problem> {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter.set_serving::<CodeLocationServer<Location>>().await;
+        let service = CodeLocationServer::new(self.location).max_decoding_message_size(64 << 20);
+        tonic::transport::Server::builder()
+            .add_service(health)
+            .add_service(service)
+            .serve_with_incoming_shutdown(TcpIncoming::from(self.listener).with_nodelay(Some(true)), stop)
+            .await
+            .map_err(|error| Problem::new(Code::Io, "the code server failed").cause(error.to_string()))
+    }
+}
+
+#[tonic::async_trait]
+impl CodeLocation for Location {
+    async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
+        let snapshot = self.definitions.snapshot().map_err(|problem| status(&problem))?;
+        Ok(Response::new(DescribeResponse { protocol_version: PROTOCOL_VERSION, snapshot_json: json(&snapshot)? }))
+    }
+
+    async fn evaluate_sensor(
+        &self,
+        request: Request<EvaluateSensorRequest>,
+    ) -> Result<Response<EvaluateSensorResponse>, Status> {
+        let EvaluateSensorRequest { sensor, cursor, tick_id } = request.into_inner();
+        let definition = self.definitions.find_sensor(&sensor).map_err(|problem| status(&problem))?;
+        let context = SensorContext::new(sensor, tick_id, cursor, self.resources.clone());
+        let answer = panics::caught((definition.evaluate)(context.clone())).await;
+        let (result_json, problem_json) = match answer {
+            Ok(result) => (json(&result)?, String::new()),
+            Err(problem) => (String::new(), json(&problem)?),
+        };
+        Ok(Response::new(EvaluateSensorResponse { result_json, problem_json, log_lines: context.log_lines() }))
+    }
+
+    async fn finish_claims(
+        &self,
+        request: Request<FinishClaimsRequest>,
+    ) -> Result<Response<FinishClaimsResponse>, Status> {
+        let FinishClaimsRequest { sensor, claims_json } = request.into_inner();
+        self.definitions.find_sensor(&sensor).map_err(|problem| status(&problem))?;
+        let mut finished = Vec::with_capacity(claims_json.len());
+        for text in &claims_json {
+            let claim: Claim = parse(text, "a claim")?;
+            let (key, etag) = (claim.claim.key.clone(), claim.claim.etag.clone());
+            let done = match self.definitions.claim_handler(&sensor) {
+                Some(handler) => {
+                    let context = ClaimContext::new(&sensor, claim, self.resources.clone());
+                    panics::caught((handler.finish)(context)).await
+                }
+                // A sensor without a handler has nothing outside the state to finish.
+                None => Ok(()),
+            };
+            let problem_json = match done {
+                Ok(()) => String::new(),
+                Err(problem) => json(&problem)?,
+            };
+            finished.push(FinishedClaim { key, etag, problem_json });
+        }
+        Ok(Response::new(FinishClaimsResponse { finished }))
+    }
+
+    async fn validate_run_config(
+        &self,
+        request: Request<ValidateRunConfigRequest>,
+    ) -> Result<Response<ValidateRunConfigResponse>, Status> {
+        let ValidateRunConfigRequest { job, run_config_json } = request.into_inner();
+        let config = parse(&run_config_json, "the run config")?;
+        let faults = self.definitions.validate_run_config(&job, &config).map_err(|problem| status(&problem))?;
+        let faults_json = faults.iter().map(json).collect::<Result<_, _>>()?;
+        Ok(Response::new(ValidateRunConfigResponse { faults_json }))
+    }
+
+    async fn run_command(&self, request: Request<RunCommandRequest>) -> Result<Response<RunCommandResponse>, Status> {
+        let RunCommandRequest { run_id, lease_epoch } = request.into_inner();
+        let program = std::env::current_exe()
+            .map_err(|error| Status::internal(format!("the location does not know its own program: {error}")))?;
+        let home = self.resources.surroundings().home.root().display().to_string();
+        Ok(Response::new(RunCommandResponse {
+            program: program.display().to_string(),
+            arguments: vec![
+                "execute-run".into(),
+                "--run-id".into(),
+                run_id,
+                "--lease-epoch".into(),
+                lease_epoch.to_string(),
+            ],
+            environment: HashMap::from([("CATCHMENT_HOME".to_owned(), home)]),
+        }))
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<String, Status> {
+    serde_json::to_string(value).map_err(|error| Status::internal(format!("an answer is no JSON: {error}")))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, Status> {
+    serde_json::from_str(text).map_err(|error| Status::invalid_argument(format!("{what} cannot be read: {error}")))
+}
+
+fn status(problem: &Problem) -> Status {
+    let code = match problem.code {
+        Code::NotFound => tonic::Code::NotFound,
+        Code::InvalidConfig | Code::InvalidInput => tonic::Code::InvalidArgument,
+        _ => tonic::Code::Internal,
+    };
+    Status::new(code, problem.to_string())
+}
