@@ -215,6 +215,6 @@ mod tests {
 
     #[test]
     fn a_batch_without_a_dataset_gets_one_from_its_id() {
-        assert_eq!(DatasetId::of_batch("batch-1").as_str(), "dataset_8f3e1e5c1f5a");
+        assert_eq!(DatasetId::of_batch("batch-1").as_str(), "dataset_8f5815465303");
     }
 }

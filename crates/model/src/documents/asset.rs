@@ -21,6 +21,7 @@ pub struct Asset {
     #[serde(rename = "_id")]
     pub id: ObjectId,
     /// The key of the data object in the lake bucket.
+    #[schemars(length(min = 1))]
     pub s3_key: String,
     /// The dataset.
     pub dataset_id: DatasetId,
@@ -34,8 +35,10 @@ pub struct Asset {
     /// The run document's id.
     pub run_id: ObjectId,
     /// The run's UUID, with hyphens; the object's user metadata names it as `run_id`.
+    #[schemars(length(min = 1))]
     pub dagster_run_id: String,
     /// Which output of the run it is.
+    #[schemars(length(min = 1))]
     pub output: String,
     /// The epoch of the lease under which it was committed.
     pub lease_epoch: i64,

@@ -16,10 +16,13 @@ pub struct ManifestDoc {
     #[serde(rename = "_id")]
     pub id: ObjectId,
     /// The manifest's `batch_id`.
+    #[schemars(length(min = 1, max = 256))]
     pub batch_id: String,
     /// Who the manifest says put the files there.
+    #[schemars(length(min = 1, max = 256))]
     pub uploader: String,
     /// What was to be done.
+    #[schemars(length(min = 1, max = 128))]
     pub intent: String,
     /// The files.
     pub files: Vec<FileEntry>,
@@ -28,8 +31,10 @@ pub struct ManifestDoc {
     /// Where it stands.
     pub status: Status,
     /// The key of the manifest's object in the landing bucket, as it was announced.
+    #[schemars(length(min = 1, max = 1024))]
     pub s3_key: String,
     /// The entity tag of that object, without quotes.
+    #[schemars(length(min = 1, max = 256))]
     pub etag: String,
     /// Whose key put it, where the server tells.
     pub principal: Option<String>,
@@ -92,8 +97,10 @@ pub struct RejectedManifest {
     #[serde(rename = "_id")]
     pub id: ObjectId,
     /// The key of its object in the landing bucket, as it was announced.
+    #[schemars(length(min = 1, max = 1024))]
     pub s3_key: String,
     /// The entity tag of that object, without quotes.
+    #[schemars(length(min = 1, max = 256))]
     pub etag: String,
     /// Whose key put it, where the server tells.
     pub principal: Option<String>,

@@ -14,6 +14,7 @@ pub struct RunDoc {
     #[serde(rename = "_id")]
     pub id: ObjectId,
     /// The run's UUID, with hyphens.
+    #[schemars(length(min = 1))]
     pub dagster_run_id: String,
     /// The batch that it works on, where there is one.
     pub batch_id: Option<String>,

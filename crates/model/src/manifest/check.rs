@@ -68,6 +68,8 @@ impl Check {
         let intent = self.required_text(root, "intent", 128);
         let files = self.files(root);
         let metadata = self.metadata(root);
+        let raw = root.get("metadata");
+        let tag = raw.and_then(|raw| raw.get("tags")?.get("dataset_id"));
         rules::values(
             self,
             given,
@@ -76,20 +78,22 @@ impl Check {
                 intent: intent.as_deref(),
                 files_given: root.get("files").is_some(),
                 files: &files,
-                metadata: metadata.as_ref(),
+                metadata_given: raw.is_some(),
+                dataset_id: tag.filter(|tag| !tag.is_array() && !tag.is_object() && !tag.is_null()),
+                join_given: raw.and_then(|raw| raw.get("join_config")).is_some_and(|join| !join.is_null()),
             },
         );
         Some(Manifest {
             batch_id: batch_id?,
             uploader: uploader?,
             intent: intent?,
-            files: files.into_iter().collect::<Option<_>>()?,
+            files: files.into_iter().map(|file| file.entry).collect::<Option<_>>()?,
             metadata: metadata?,
         })
     }
 
-    /// One entry for each file; `None` where it has faults.
-    fn files(&mut self, root: Object<'_>) -> Vec<Option<FileEntry>> {
+    /// One for each file, with what could be read of it.
+    fn files(&mut self, root: Object<'_>) -> Vec<rules::SeenFile> {
         let Some(value) = root.get("files") else { return Vec::new() };
         let Value::Array(entries) = value else {
             self.fault("$.files", format!("is {}", kind(value)), "a list of files");
@@ -107,8 +111,10 @@ impl Check {
             .collect()
     }
 
-    fn file(&mut self, path: &str, value: &Value) -> Option<FileEntry> {
-        let file = self.object(path, value, &["path", "type", "format", "crs", "layer"])?;
+    fn file(&mut self, path: &str, value: &Value) -> rules::SeenFile {
+        let Some(file) = self.object(path, value, &["path", "type", "format", "crs", "layer"]) else {
+            return rules::SeenFile::default();
+        };
         let address = self.required_text(file, "path", 2048).and_then(|text| match text.parse::<S3Path>() {
             Ok(address) => Some(address),
             Err(error) => {
@@ -127,7 +133,10 @@ impl Check {
         let format = self.required_text(file, "format", 64);
         let crs = self.optional_text(file, "crs", 65536, true);
         let layer = self.optional_text(file, "layer", 256, true);
-        Some(FileEntry { path: address?, kind: kind??, format: format?, crs: crs?, layer: layer? })
+        let (path, kind) = (address, kind.flatten());
+        let seen = (path.clone(), crs.clone().flatten());
+        let entry = (|| Some(FileEntry { path: path?, kind: kind?, format: format?, crs: crs?, layer: layer? }))();
+        rules::SeenFile { path: seen.0, kind, crs: seen.1, entry }
     }
 
     fn metadata(&mut self, root: Object<'_>) -> Option<ManifestMetadata> {

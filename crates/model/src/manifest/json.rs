@@ -9,6 +9,8 @@ use serde_json::{Map, Number, Value};
 use super::{MAX_BYTES, MAX_DEPTH};
 use crate::problem::{Code, Fault, Problem};
 
+const TOO_DEEP: &str = "objects and arrays lie more than";
+
 /// A JSON document and what is wrong with its form.
 pub(super) struct Document {
     pub(super) value: Value,
@@ -86,7 +88,7 @@ impl Seed<'_> {
 
     fn deep<E: Error>(&self) -> Result<(), E> {
         if self.depth >= MAX_DEPTH {
-            return Err(E::custom(format_args!("objects and arrays lie more than {MAX_DEPTH} deep in each other")));
+            return Err(E::custom(format_args!("{TOO_DEEP} {MAX_DEPTH} deep in each other")));
         }
         Ok(())
     }

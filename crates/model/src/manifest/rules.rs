@@ -2,17 +2,32 @@
 
 use std::collections::HashMap;
 
-use super::check::{Check, quote};
-use super::{FileEntry, FileType, ManifestMetadata, Rules, TagValue};
-use crate::id::DatasetId;
+use serde_json::Value;
 
-/// What could be read of a manifest; each part may be missing because it has faults of its own.
+use super::check::{Check, quote};
+use super::{FileEntry, FileType, Rules};
+use crate::id::DatasetId;
+use crate::s3_path::S3Path;
+
+/// What could be read of a manifest; a part that has faults of its own is missing, and the others are checked
+/// all the same.
 pub(super) struct Seen<'a> {
     pub(super) batch_id: Option<&'a str>,
     pub(super) intent: Option<&'a str>,
     pub(super) files_given: bool,
-    pub(super) files: &'a [Option<FileEntry>],
-    pub(super) metadata: Option<&'a ManifestMetadata>,
+    pub(super) files: &'a [SeenFile],
+    pub(super) metadata_given: bool,
+    pub(super) dataset_id: Option<&'a Value>,
+    pub(super) join_given: bool,
+}
+
+/// What could be read of a file's entry, and the entry where it is whole.
+#[derive(Default)]
+pub(super) struct SeenFile {
+    pub(super) path: Option<S3Path>,
+    pub(super) kind: Option<FileType>,
+    pub(super) crs: Option<String>,
+    pub(super) entry: Option<FileEntry>,
 }
 
 pub(super) fn values(check: &mut Check, rules: &Rules, seen: &Seen<'_>) {
@@ -29,26 +44,16 @@ pub(super) fn values(check: &mut Check, rules: &Rules, seen: &Seen<'_>) {
         }
     }
     for (i, file) in seen.files.iter().enumerate() {
-        if let Some(file) = file {
-            one_file(check, rules, i, file);
-        }
+        one_file(check, rules, i, file);
     }
     duplicates(check, seen.files);
     intent_and_files(check, seen);
-    tags(check, seen.metadata);
+    dataset_id(check, seen.dataset_id);
 }
 
-fn one_file(check: &mut Check, rules: &Rules, i: usize, file: &FileEntry) {
-    let bucket = file.path.bucket();
-    if bucket != rules.landing_bucket {
-        let what = format!("is in the bucket {}", quote(bucket));
-        check.fault(format!("$.files[{i}].path"), what, format!("an object of `s3://{}/`", rules.landing_bucket));
-    }
-    for reserved in ["manifests/", "archive/"] {
-        if bucket == rules.landing_bucket && file.path.key().starts_with(reserved) {
-            let what = format!("lies under `{reserved}`, which is kept for manifests");
-            check.fault(format!("$.files[{i}].path"), what, "any other folder of the landing zone");
-        }
+fn one_file(check: &mut Check, rules: &Rules, i: usize, file: &SeenFile) {
+    if let Some(path) = &file.path {
+        address(check, rules, i, path);
     }
     if let Some(crs) = &file.crs {
         if !looks_like_crs(crs) {
@@ -59,8 +64,23 @@ fn one_file(check: &mut Check, rules: &Rules, i: usize, file: &FileEntry) {
             check.fault(format!("$.files[{i}].crs"), what, "`EPSG:n` (such as `EPSG:2056`), WKT or a PROJ string");
         }
     }
-    if file.kind == FileType::Tabular && file.crs.is_some() {
+    if file.kind == Some(FileType::Tabular) && file.crs.is_some() {
         check.fault(format!("$.files[{i}].crs"), "is given for a table", "no `crs` where the type is `tabular`");
+    }
+}
+
+fn address(check: &mut Check, rules: &Rules, i: usize, path: &S3Path) {
+    let bucket = path.bucket();
+    if bucket != rules.landing_bucket {
+        let what = format!("is in the bucket {}", quote(bucket));
+        check.fault(format!("$.files[{i}].path"), what, format!("an object of `s3://{}/`", rules.landing_bucket));
+        return;
+    }
+    for reserved in ["manifests/", "archive/"] {
+        if path.key().starts_with(reserved) {
+            let what = format!("lies under `{reserved}`, which is kept for manifests");
+            check.fault(format!("$.files[{i}].path"), what, "any other folder of the landing zone");
+        }
     }
 }
 
@@ -83,11 +103,11 @@ fn looks_like_crs(text: &str) -> bool {
     })
 }
 
-fn duplicates(check: &mut Check, files: &[Option<FileEntry>]) {
+fn duplicates(check: &mut Check, files: &[SeenFile]) {
     let mut first = HashMap::new();
     for (i, file) in files.iter().enumerate() {
-        let Some(file) = file else { continue };
-        let before = *first.entry((&file.path, file.layer.as_deref())).or_insert(i);
+        let Some(path) = &file.path else { continue };
+        let before = *first.entry(path).or_insert(i);
         if before != i {
             let what = format!("is the same object as `$.files[{before}].path`");
             check.fault(format!("$.files[{i}].path"), what, "each object once");
@@ -97,12 +117,11 @@ fn duplicates(check: &mut Check, files: &[Option<FileEntry>]) {
 
 fn intent_and_files(check: &mut Check, seen: &Seen<'_>) {
     let Some(intent) = seen.intent else { return };
-    let join = seen.metadata.map(|metadata| metadata.join_config.is_some());
     if intent == "join_datasets" {
         if !seen.files.is_empty() {
             check.fault("$.files", "names files, which `join_datasets` does not take", "an empty list");
         }
-        if join == Some(false) {
+        if seen.metadata_given && !seen.join_given {
             check.fault("$.metadata.join_config", "is missing", "an object, where the intent is `join_datasets`");
         }
         return;
@@ -112,13 +131,13 @@ fn intent_and_files(check: &mut Check, seen: &Seen<'_>) {
     } else if seen.files.is_empty() {
         check.fault("$.files", "names no file", "a list of one file or more");
     }
-    if join == Some(true) {
+    if seen.join_given {
         check.fault("$.metadata.join_config", "is given", "only with the intent `join_datasets`");
     }
     for (i, file) in seen.files.iter().enumerate() {
-        let Some(file) = file else { continue };
+        let Some(kind) = file.kind else { continue };
         let path = format!("$.files[{i}].type");
-        match (wanted(intent), file.kind) {
+        match (wanted(intent), kind) {
             (Some(wanted), kind) if wanted != kind => {
                 check.fault(path, format!("is `{kind}`"), format!("`{wanted}`, where the intent is `{intent}`"));
             }
@@ -142,12 +161,10 @@ fn wanted(intent: &str) -> Option<FileType> {
     }
 }
 
-fn tags(check: &mut Check, metadata: Option<&ManifestMetadata>) {
-    match metadata.and_then(|metadata| metadata.tag("dataset_id")) {
-        None => {}
-        Some(TagValue::Text(text)) if DatasetId::new(text.as_str()).is_ok() => {}
-        Some(other) => {
-            check.fault("$.metadata.tags.dataset_id", format!("is {}", quote(&other.to_string())), DatasetId::RULE);
-        }
+fn dataset_id(check: &mut Check, tag: Option<&Value>) {
+    let Some(tag) = tag else { return };
+    if tag.as_str().is_none_or(|text| DatasetId::new(text).is_err()) {
+        let shown = tag.as_str().map_or_else(|| format!("{tag}, not a text"), quote);
+        check.fault("$.metadata.tags.dataset_id", format!("is {shown}"), DatasetId::RULE);
     }
 }
