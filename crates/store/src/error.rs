@@ -84,9 +84,12 @@ impl StoreError {
                 Self::PreconditionFailed { place }
             }
             E::PermissionDenied { source, .. } | E::Unauthenticated { source, .. } => {
-                Self::Denied { place, cause: chain(&*source) }
+                Self::Denied { place, cause: innermost(&*source) }
             }
-            E::Generic { source, .. } => Self::Unavailable { place, cause: chain(&*source) },
+            E::Generic { source, .. } if is_out_of_reach(&*source) => {
+                Self::Unavailable { place, cause: innermost(&*source) }
+            }
+            E::Generic { source, .. } => Self::Failed { place, cause: innermost(&*source) },
             other => Self::Failed { place, cause: chain(&other) },
         }
     }
@@ -108,6 +111,27 @@ impl StoreError {
 
     pub(crate) fn file(path: &std::path::Path, error: &dyn std::error::Error) -> Self {
         Self::File { path: path.display().to_string(), cause: chain(error) }
+    }
+}
+
+/// Whether a request of `object_store` did not get through, or met a server that could not answer now. The
+/// status is only in its text.
+fn is_out_of_reach(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut sources = std::iter::successors(Some(error), |error| error.source());
+    sources.any(|error| {
+        let text = error.to_string();
+        error.is::<object_store::client::HttpError>()
+            || text.contains("status code: 5")
+            || text.contains("status code: 429")
+    })
+}
+
+/// The cause beneath what `object_store` tells about its own tries.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut sources = std::iter::successors(Some(error), |error| error.source());
+    match sources.find(|error| !error.to_string().starts_with("Error performing")) {
+        Some(inner) => chain(inner),
+        None => chain(error),
     }
 }
 
