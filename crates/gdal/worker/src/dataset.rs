@@ -13,6 +13,7 @@ use catchment_model::problem::{Code, Problem};
 use crate::columns::Plan;
 use crate::gdal::{self, Dataset, Layer};
 use crate::geometry::{kind_name, plain_kind, split_code};
+use crate::mapped::Mapped;
 use crate::source::{self, Nature};
 use crate::stream::Sender;
 use crate::{archive, crs, geojson};
@@ -67,6 +68,9 @@ pub(crate) fn read_vector(
     let geometry_field = layer.geometry_fields().into_iter().next().unwrap_or_default();
     let plan = Plan::new(arrow.schema(), &geometry_field).ok_or_else(|| no_geometry(&layer.name()).place(&place))?;
     let (kind, has_z, has_m, _) = split_code(layer.geometry_type());
+    if driver == "GML" {
+        refuse_false_schema(&path, kind).map_err(|problem| problem.place(&place))?;
+    }
     let header = VectorHeader {
         version: VERSION,
         gdal_version: gdal::version(),
@@ -124,6 +128,21 @@ fn mismatch(declared: &VectorFormat, real: &str) -> Problem {
         format!("the manifest says that the file is {}, but it is {real}", declared.name),
     )
     .remedy("correct the file's `format` in the manifest, or upload the right file")
+}
+
+/// GDAL 3.6 believes a GML schema that says Polygon, and makes one polygon of a multi-part geometry.
+fn refuse_false_schema(path: &Path, kind: u32) -> Result<(), Problem> {
+    let holds_parts = matches!(kind, 1..=3)
+        && Mapped::open(path)
+            .map_err(|error| Problem::new(Code::Io, "the file cannot be read").cause(error.to_string()))?
+            .contains(b"<gml:Multi");
+    if holds_parts {
+        let what = format!("the GML file's schema says {}, but the file holds multi-part geometries", kind_name(kind));
+        return Err(Problem::new(Code::FileCorrupt, what)
+            .cause("GDAL would merge the parts of each into one")
+            .remedy("correct the schema (.xsd), or upload the file in another format, such as GeoPackage"));
+    }
+    Ok(())
 }
 
 /// The driver that recognises the file; it must be the declared format's.

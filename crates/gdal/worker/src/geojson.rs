@@ -3,12 +3,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use catchment_model::problem::{Code, Problem};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::mapped::Mapped;
 
 /// What a file holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -346,48 +346,6 @@ fn merge(a: Shape, b: Shape) -> Option<Shape> {
         (true, false) => (b.depth <= a.depth).then_some(a),
         (false, true) => (a.depth <= b.depth).then_some(b),
         (false, false) => Some(if a.depth > b.depth { a } else { b }),
-    }
-}
-
-/// A file in memory, by the page cache: however large it is, it takes none of the process's own memory.
-struct Mapped {
-    start: *mut libc::c_void,
-    length: usize,
-}
-
-impl Mapped {
-    fn open(path: &Path) -> std::io::Result<Self> {
-        let file = File::open(path)?;
-        let length = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
-        if length == 0 {
-            return Ok(Self { start: std::ptr::null_mut(), length });
-        }
-        // SAFETY: a fresh private read-only mapping of an open file. If the file shrinks meanwhile, this
-        // process dies of SIGBUS, which is what it is a process of its own for.
-        let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0)
-        };
-        if start == libc::MAP_FAILED {
-            return Err(std::io::Error::last_os_error());
-        }
-        Ok(Self { start, length })
-    }
-
-    fn bytes(&self) -> &[u8] {
-        if self.length == 0 {
-            return &[];
-        }
-        // SAFETY: the mapping is `length` bytes long and lives as long as `self`.
-        unsafe { std::slice::from_raw_parts(self.start.cast(), self.length) }
-    }
-}
-
-impl Drop for Mapped {
-    fn drop(&mut self) {
-        if self.length > 0 {
-            // SAFETY: the mapping is this value's alone.
-            unsafe { libc::munmap(self.start, self.length) };
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The only program of Catchment that links libgdal. What is here:
 //! - [`serve`]: the request on standard input, the frames on standard output;
 //! - [`sandbox`]: what this process gives up before it looks at the file; [`probe`] shows that it holds;
-//! - [`source`], [`archive`], [`geojson`]: what is checked of the file before or beside GDAL;
+//! - [`source`], [`archive`], [`geojson`], [`mapped`]: what is checked of the file before or beside GDAL;
 //! - [`gdal`]: thin safe wrappers of the parts of libgdal that are used, and its error messages;
 //! - [`dataset`], [`crs`]: format, layer and coordinate reference system, refused where in doubt;
 //! - [`columns`], [`geometry`], [`stream`]: GDAL's Arrow stream as the batches that Catchment promises.
@@ -17,6 +17,7 @@ mod dataset;
 mod gdal;
 mod geojson;
 mod geometry;
+mod mapped;
 mod probe;
 mod sandbox;
 mod serve;

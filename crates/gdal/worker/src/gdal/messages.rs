@@ -11,6 +11,10 @@ const KEPT: usize = 20;
 /// GDAL's number for "out of memory".
 const OUT_OF_MEMORY: CPLErrorNum = 2;
 
+/// How memory that ran out is put into words: by C++, and by the GeoJSON driver, whose largest object follows
+/// from the limit of memory.
+const SIGNS: [&str; 2] = ["std::bad_alloc", "OGR_GEOJSON_MAX_OBJ_SIZE"];
+
 /// What was said since the last time someone asked.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
@@ -46,7 +50,7 @@ unsafe extern "C" fn handle(class: CPLErr::Type, number: CPLErrorNum, message: *
         return;
     }
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    said.out_of_memory |= number == OUT_OF_MEMORY;
+    said.out_of_memory |= number == OUT_OF_MEMORY || SIGNS.iter().any(|sign| message.contains(sign));
     let list = if class == CPLErr::CE_Warning {
         said.warning_count += 1;
         eprintln!("GDAL warning: {message}");
