@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(judge(ReadConditions { if_match: etag("b"), ..Default::default() }), Verdict::Failed);
         let both = ReadConditions { if_match: etag("a"), if_unmodified_since: early.clone(), ..Default::default() };
         assert_eq!(judge(both), Verdict::Proceed);
-        let late = ReadConditions { if_unmodified_since: early.clone(), ..Default::default() };
+        let late = ReadConditions { if_unmodified_since: early, ..Default::default() };
         assert_eq!(judge(late), Verdict::Failed);
         assert_eq!(judge(ReadConditions { if_none_match: etag("a"), ..Default::default() }), Verdict::NotModified);
         let changed = ReadConditions {
