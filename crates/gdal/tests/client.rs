@@ -1,5 +1,6 @@
 //! The client against workers that misbehave: each is a shell script (run by `worker.sh`)
 //! that does one bad thing.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -24,16 +24,21 @@ pub(crate) fn check(path: &Path, sequence: bool) -> Result<Tally, Problem> {
     let mapped = Mapped::open(path).map_err(|error| {
         Problem::new(Code::Io, "the file cannot be read").place(path.display().to_string()).cause(error.to_string())
     })?;
-    let outcome = if sequence { check_sequence(mapped.bytes()) } else { check_object(mapped.bytes()) };
+    let outcome = if sequence {
+        check_sequence(mapped.bytes())
+    } else {
+        check_object(mapped.bytes(), &|address| mapped.release_before(address))
+    };
     outcome.map_err(|problem| match problem.place.clone() {
         Some(place) => problem.place(format!("{}, {place}", path.display())),
         None => problem.place(path.display().to_string()),
     })
 }
 
-fn check_object(bytes: &[u8]) -> Result<Tally, Problem> {
+/// `release` is told from time to time up to which address the bytes are done with.
+fn check_object(bytes: &[u8], release: &dyn Fn(usize)) -> Result<Tally, Problem> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let tally = Counting::default();
+    let tally = Counting { release: Some(release), ..Counting::default() };
     let mut json = serde_json::Deserializer::from_slice(bytes);
     Object { tally: &tally, is_top: true }
         .deserialize(&mut json)
@@ -60,7 +65,7 @@ fn check_sequence(bytes: &[u8]) -> Result<Tally, Problem> {
     Ok(tally.tally())
 }
 
-fn fault(error: &serde_json::Error, tally: &Counting, lines_before: usize) -> Problem {
+fn fault(error: &serde_json::Error, tally: &Counting<'_>, lines_before: usize) -> Problem {
     let text = error.to_string();
     let cause = text.split(" at line ").next().unwrap_or(&text).to_owned();
     let line = error.line() + lines_before;
@@ -80,14 +85,17 @@ fn fault(error: &serde_json::Error, tally: &Counting, lines_before: usize) -> Pr
 
 /// Counts that the nested visitors share.
 #[derive(Default)]
-struct Counting {
+struct Counting<'r> {
     features: Cell<u64>,
     null_geometries: Cell<u64>,
     /// The feature that is looked at, from 1; 0 outside.
     current: Cell<u64>,
+    /// Where the last key stands in memory: all before it has been looked at.
+    address: Cell<usize>,
+    release: Option<&'r dyn Fn(usize)>,
 }
 
-impl Counting {
+impl Counting<'_> {
     fn tally(&self) -> Tally {
         Tally { features: self.features.get(), null_geometries: self.null_geometries.get() }
     }
@@ -96,7 +104,7 @@ impl Counting {
 /// A GeoJSON object: at the top of a file, or a feature in a collection.
 #[derive(Clone, Copy)]
 struct Object<'a> {
-    tally: &'a Counting,
+    tally: &'a Counting<'a>,
     is_top: bool,
 }
 
@@ -119,8 +127,9 @@ impl<'de> Visitor<'de> for Object<'_> {
         let mut parts = Parts::default();
         let mut geometry = None;
         let mut has_features = false;
-        while let Some(key) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-            match key.as_ref() {
+        while let Some(key) = map.next_key::<Key>()? {
+            self.tally.address.set(key.address);
+            match key.name {
                 "type" => kind = Some(map.next_value()?),
                 "features" if self.is_top => {
                     has_features = true;
@@ -156,7 +165,42 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 }
 
-struct Features<'a>(&'a Counting);
+/// Number of features after which the memory of those before is let go.
+const RELEASE_EVERY: u64 = 4096;
+
+/// A key of an object: one of those that matter, or an empty string; and where it stands in memory, or 0
+/// where it was put together from escapes.
+struct Key {
+    name: &'static str,
+    address: usize,
+}
+
+impl<'de> serde::Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_identifier(KeyVisitor)
+    }
+}
+
+struct KeyVisitor;
+
+impl<'de> Visitor<'de> for KeyVisitor {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
+        const NAMES: [&str; 5] = ["type", "features", "geometry", "coordinates", "geometries"];
+        Ok(Key { name: NAMES.into_iter().find(|name| *name == key).unwrap_or_default(), address: 0 })
+    }
+
+    fn visit_borrowed_str<E: Error>(self, key: &'de str) -> Result<Key, E> {
+        Ok(Key { address: key.as_ptr().addr(), ..self.visit_str(key)? })
+    }
+}
+
+struct Features<'a>(&'a Counting<'a>);
 
 impl<'de> DeserializeSeed<'de> for Features<'_> {
     type Value = ();
@@ -178,6 +222,11 @@ impl<'de> Visitor<'de> for Features<'_> {
         while features.next_element_seed(Object { tally: self.0, is_top: false })?.is_some() {
             number += 1;
             self.0.current.set(number);
+            if number % RELEASE_EVERY == 0
+                && let Some(release) = self.0.release
+            {
+                release(self.0.address.get());
+            }
         }
         self.0.current.set(0);
         Ok(())
@@ -236,8 +285,8 @@ impl<'de> Visitor<'de> for Geometry {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<()>, A::Error> {
         let mut kind: Option<String> = None;
         let mut parts = Parts::default();
-        while let Some(key) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-            match key.as_ref() {
+        while let Some(key) = map.next_key::<Key>()? {
+            match key.name {
                 "type" => kind = Some(map.next_value()?),
                 "coordinates" => parts.coordinates = Some(map.next_value_seed(Coordinates { depth: 0 })?),
                 "geometries" => {
@@ -374,9 +423,9 @@ mod tests {
         .map(|geometry| feature(geometry))
         .collect();
         let features: Vec<&str> = features.iter().map(String::as_str).collect();
-        let tally = check_object(collection(&features).as_bytes()).unwrap();
+        let tally = check_object(collection(&features).as_bytes(), &|_| {}).unwrap();
         assert_eq!(tally, Tally { features: 5, null_geometries: 1 });
-        assert_eq!(check_object(br#"{"coordinates":[1,2],"type":"Point"}"#).unwrap().features, 1);
+        assert_eq!(check_object(br#"{"coordinates":[1,2],"type":"Point"}"#, &|_| {}).unwrap().features, 1);
         assert_eq!(check_sequence(format!("{}\n\n{}\n", features[0], features[1]).as_bytes()).unwrap().features, 2);
     }
 
@@ -393,7 +442,7 @@ mod tests {
             ("42".to_owned(), "a feature"),
         ] {
             let text = collection(&[&feature("null"), &broken, &feature("null")]);
-            let problem = check_object(text.as_bytes()).unwrap_err();
+            let problem = check_object(text.as_bytes(), &|_| {}).unwrap_err();
             assert_eq!(problem.what, "the GeoJSON file has a broken feature", "{broken}");
             assert!(problem.place.clone().unwrap().starts_with("feature 2"), "{broken}: {problem}");
             assert!(problem.cause.clone().unwrap().contains(why), "{broken}: {problem}");
@@ -404,10 +453,10 @@ mod tests {
     fn a_file_that_is_cut_off_anywhere_is_never_taken_for_whole() {
         let text = collection(&[&feature("null"), &feature(r#"{"type":"Point","coordinates":[1,2]}"#)]);
         for end in 1..text.len() {
-            let problem = check_object(&text.as_bytes()[..end]).unwrap_err();
+            let problem = check_object(&text.as_bytes()[..end], &|_| {}).unwrap_err();
             assert_eq!(problem.what, "the GeoJSON file is cut off", "{end}");
         }
-        assert!(check_object(format!("{text}x").as_bytes()).unwrap_err().what.contains("not valid JSON"));
+        assert!(check_object(format!("{text}x").as_bytes(), &|_| {}).unwrap_err().what.contains("not valid JSON"));
     }
 
     #[test]

@@ -28,6 +28,19 @@ impl Mapped {
         Ok(Self { start, length })
     }
 
+    /// Lets the pages go that lie wholly before this address; they come back from the page cache if they are
+    /// looked at again. An address outside the mapping does nothing.
+    pub(crate) fn release_before(&self, address: usize) {
+        const PAGE: usize = 64 << 10;
+        let start = self.start.addr();
+        if address <= start || address > start + self.length {
+            return;
+        }
+        let length = (address - start) / PAGE * PAGE;
+        // SAFETY: advice on a part of this value's own read-only mapping; its contents stay the file's.
+        unsafe { libc::madvise(self.start, length, libc::MADV_DONTNEED) };
+    }
+
     /// Whether these bytes occur in it.
     pub(crate) fn contains(&self, needle: &[u8]) -> bool {
         let bytes = self.bytes();

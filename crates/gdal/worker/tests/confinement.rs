@@ -1,4 +1,5 @@
 //! The sandbox and its limits, from within and from without.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 mod common;
 

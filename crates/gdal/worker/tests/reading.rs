@@ -1,4 +1,5 @@
 //! Files as people have them, read by the real worker through the client.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Bad files, each with its clear error.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may fail the test")]
 
 mod common;
 
