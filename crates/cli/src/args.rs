@@ -19,17 +19,20 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The heading of the options that every command takes.
+const EVERYWHERE: &str = "Options of every command";
+
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Answer in JSON, for programs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// The home folder (default: CATCHMENT_HOME, else ./.catchment)
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = EVERYWHERE)]
     pub(crate) home: Option<PathBuf>,
     /// The web server (default: CATCHMENT_URL, else the one of the home)
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = EVERYWHERE)]
     pub(crate) url: Option<String>,
 }
 
@@ -39,7 +42,7 @@ pub(crate) enum Command {
     /// Start everything on embedded defaults, in one folder
     Dev(DevArgs),
     /// Start the web server and API
-    Webserver(ListenArgs<3000>),
+    Webserver(WebserverArgs),
     /// Start the daemon: sensors, run queue, run monitoring
     Daemon(DaemonArgs),
     /// Start the embedded S3 server, or care for its keys
@@ -62,11 +65,11 @@ pub(crate) enum Command {
     Doctor,
 }
 
-/// Where a process listens; port 0 takes a free one and prints it.
+/// Arguments of `catchment webserver`; port 0 takes a free one and prints it.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct ListenArgs<const PORT: u16> {
+pub(crate) struct WebserverArgs {
     /// Where to listen
-    #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from(([127, 0, 0, 1], PORT)))]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     pub(crate) listen: SocketAddr,
 }
 
@@ -82,8 +85,9 @@ pub(crate) struct DaemonArgs {
 #[derive(Debug, Clone, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct S3Args {
-    #[command(flatten)]
-    pub(crate) listen: ListenArgs<9000>,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    pub(crate) listen: SocketAddr,
     #[command(subcommand)]
     pub(crate) command: Option<S3Command>,
 }

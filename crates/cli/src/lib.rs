@@ -56,7 +56,7 @@ impl Context {
 
 /// Runs the command line of this process; answers its exit code.
 pub fn main() -> ExitCode {
-    restore_sigpipe();
+    end_quietly_without_reader();
     let Cli { global, command } = Cli::parse();
     let json = global.json;
     let done = Environment::load().and_then(|mut environment| {
@@ -74,10 +74,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A reader that goes away (`| head`) ends this program quietly, as it ends others.
-fn restore_sigpipe() {
-    // SAFETY: sets the disposition of a signal before any thread is started.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+/// A reader that goes away (`| head`) ends this program quietly. Not by SIGPIPE's default action: that would also end
+/// a server whose client goes away.
+fn end_quietly_without_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        usual(panic);
+    }));
 }
 
 fn start(command: Command, context: Context) -> Result<u8, Problem> {
@@ -105,9 +112,7 @@ async fn carry_out(command: Command, context: Context) -> Result<u8, Problem> {
         Command::Dev(args) => dev::run(args, environment, context.global.json).await.map(|()| 0),
         Command::Webserver(args) => process::webserver(environment, args.listen).await.map(|()| 0),
         Command::Daemon(args) => process::daemon(environment, args.location).await.map(|()| 0),
-        Command::S3(args::S3Args { command: None, listen }) => {
-            process::s3(environment, listen.listen).await.map(|()| 0)
-        }
+        Command::S3(args::S3Args { command: None, listen }) => process::s3(environment, listen).await.map(|()| 0),
         Command::S3(args::S3Args { command: Some(args::S3Command::Key(command)), .. }) => {
             keys::carry_out(command, &context).await.map(|()| 0)
         }

@@ -17,22 +17,22 @@ use tokio::sync::oneshot;
 
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-pub struct Plane {
-    pub folder: tempfile::TempDir,
-    pub home: Home,
-    pub instance: SharedInstance,
-    pub ledger: SharedLedger,
-    pub lake: Store,
-    pub token: String,
-    pub base: String,
-    pub http: Client,
-    pub stop: Option<oneshot::Sender<()>>,
-    pub served: Option<tokio::task::JoinHandle<()>>,
+pub(crate) struct Plane {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) home: Home,
+    pub(crate) instance: SharedInstance,
+    pub(crate) ledger: SharedLedger,
+    pub(crate) lake: Store,
+    pub(crate) token: String,
+    pub(crate) base: String,
+    pub(crate) http: Client,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) served: Option<tokio::task::JoinHandle<()>>,
     _s3: oneshot::Sender<()>,
 }
 
 impl Plane {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(folder.path()).unwrap();
         let environment = Environment::from_lookup(|_| None).unwrap();
@@ -75,20 +75,20 @@ impl Plane {
         }
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         answer(self.request(Method::GET, path)).await
     }
 
-    pub async fn change(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+    pub(crate) async fn change(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
         answer(self.request(method, path).bearer_auth(&self.token).json(&body)).await
     }
 
     /// A queued run of that batch.
-    pub async fn run(&self, batch_id: &str) -> RunId {
+    pub(crate) async fn run(&self, batch_id: &str) -> RunId {
         let run_id = RunId::random();
         let run = NewRun {
             run_id,
@@ -105,7 +105,7 @@ impl Plane {
     }
 }
 
-pub async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+pub(crate) async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     let status = response.status();
     let text = response.text().await.unwrap();
