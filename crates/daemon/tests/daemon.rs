@@ -1,4 +1,5 @@
 //! The daemon against a real code location, real processes and real databases.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

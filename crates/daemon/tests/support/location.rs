@@ -15,7 +15,7 @@ use catchment_settings::{Home, clock, task};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::{SENSOR, World};
@@ -55,7 +55,8 @@ impl Server {
         let handle = task::spawn("location", async move {
             let served = tonic::transport::Server::builder()
                 .add_service(CodeLocationServer::new(location))
-                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+                // Without it Nagle's algorithm and delayed acknowledgements add 40 ms to an answer.
+                .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
                     stopped.await.ok();
                 });
             served.await.unwrap();
