@@ -101,7 +101,10 @@ impl Lake {
 
     async fn upload(&self, staged: &Staged, asset: &Asset) -> Result<()> {
         let attributes = data_attributes(asset);
-        let stored = self.store.put_file(&asset.s3_key, &staged.path, &attributes, |_| {}).await?;
+        let data = self.store.put_file(&asset.s3_key, &staged.path, &attributes, |_| {});
+        // None is given up when another fails: what is there afterwards does not depend on who was faster.
+        let (stored, described) = futures::join!(data, self.describe_version(asset, staged.crs.as_ref()));
+        let stored = stored?;
         if stored.sha256 != staged.sha256 || stored.bytes != staged.bytes {
             return Err(LakeError::Staged {
                 path: staged.path.display().to_string(),
@@ -111,7 +114,7 @@ impl Lake {
                 ),
             });
         }
-        self.describe_version(asset, staged.crs.as_ref()).await
+        described
     }
 
     /// Writes the two documents beside the data; may be repeated.

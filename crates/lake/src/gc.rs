@@ -103,10 +103,10 @@ impl<'a> Judge<'a> {
     }
 
     async fn asset(&mut self, dataset: &DatasetId, version: u64) -> Result<Option<Asset>> {
-        if let Some(((known, number), asset)) = &self.version {
-            if known == dataset && *number == version {
-                return Ok(asset.clone());
-            }
+        if let Some(((known, number), asset)) = &self.version
+            && (known, *number) == (dataset, version)
+        {
+            return Ok(asset.clone());
         }
         let asset = self.lake.ledger.asset_version(dataset, version).await?;
         self.version = Some(((dataset.clone(), version), asset.clone()));

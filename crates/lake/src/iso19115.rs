@@ -33,7 +33,20 @@ pub fn document(asset: &Asset, crs: Option<&Crs>, place: &str) -> Value {
     }]);
     all["dataQualityInfo"] = json!([{ "scope": { "level": "dataset" }, "report": quality(asset) }]);
     all["resourceLineage"] = json!([lineage(asset)]);
+    without_unknown(&mut all);
     all
+}
+
+/// Removes members that are null, however deep.
+fn without_unknown(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(without_unknown);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_unknown),
+        _ => {}
+    }
 }
 
 fn identification(asset: &Asset) -> Value {

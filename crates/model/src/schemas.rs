@@ -3,7 +3,7 @@
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::documents::{ActivityLog, Asset, Dataset, Lineage, ManifestDoc, RejectedManifest, RunDoc};
 use crate::manifest::Manifest;
@@ -32,5 +32,15 @@ pub fn collection(name: &str) -> Option<Value> {
 }
 
 fn schema_of<T: JsonSchema>() -> Value {
-    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
+    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value();
+    let Value::Object(mut members) = schema else { return schema };
+    // What a reader looks for comes first.
+    let mut ordered = Map::new();
+    for name in ["$schema", "title", "description"] {
+        if let Some(member) = members.shift_remove(name) {
+            ordered.insert(name.to_owned(), member);
+        }
+    }
+    ordered.append(&mut members);
+    Value::Object(ordered)
 }

@@ -1,4 +1,5 @@
 //! What uploaders read when their manifest is wrong, fixed by snapshots.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use catchment_model::manifest::{FileType, JoinHow, Rules, TagValue};
 use catchment_model::{Manifest, Problem};

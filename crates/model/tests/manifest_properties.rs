@@ -1,4 +1,5 @@
 //! Whatever is put under `manifests/`, reading it ends with a manifest or with a problem.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use catchment_model::manifest::{FileEntry, FileType, ManifestMetadata, Rules, TagValue};
 use catchment_model::{Code, Manifest, S3Path};

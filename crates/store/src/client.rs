@@ -26,7 +26,7 @@ pub struct StoreConfig {
 }
 
 /// One bucket. Cheap to clone and to make: connections are opened when they are first needed, and shared by
-/// clones and by [`Store::bucket`].
+/// clones and by [`Store::with_bucket`].
 #[derive(Clone)]
 pub struct Store {
     pub(crate) config: Arc<StoreConfig>,

@@ -131,7 +131,7 @@ pub(crate) async fn a_commit_is_seen_by_all_who_ask(ledger: &dyn Ledger) {
     assert_eq!(ledger.asset_of_key("parcels/v1/data.parquet").await.unwrap().as_ref(), Some(&first));
     assert_eq!(ledger.committed("r1", "out").await.unwrap().as_ref(), Some(&first));
     assert_eq!(ledger.committed("r1", "other").await.unwrap(), None);
-    assert_eq!(ledger.run_assets("r1").await.unwrap(), [first.clone()]);
+    assert_eq!(ledger.run_assets("r1").await.unwrap(), std::slice::from_ref(&first));
     assert_eq!(ledger.run_doc("r1").await.unwrap().unwrap().asset_ids, [first.id]);
     assert_eq!(ledger.dataset(&first.dataset_id).await.unwrap().unwrap().title.as_deref(), Some("parcels out"));
     assert_eq!(ledger.asset_version(&first.dataset_id, 1).await.unwrap(), Some(first));
@@ -256,7 +256,7 @@ pub(crate) async fn lineage_is_found_from_both_ends(ledger: &dyn Ledger) {
     let first = ledger.record_lineage(edge(a, b, run)).await.unwrap();
     assert_eq!(ledger.record_lineage(edge(a, b, run)).await.unwrap(), first);
     let second = ledger.record_lineage(edge(b, c, run)).await.unwrap();
-    assert_eq!(ledger.lineage_of(a).await.unwrap(), [first.clone()]);
+    assert_eq!(ledger.lineage_of(a).await.unwrap(), std::slice::from_ref(&first));
     assert_eq!(ledger.lineage_of(b).await.unwrap(), [first, second]);
 }
 

@@ -31,11 +31,11 @@ pub(super) struct SeenFile {
 }
 
 pub(super) fn values(check: &mut Check, rules: &Rules, seen: &Seen<'_>) {
-    if let Some(batch_id) = seen.batch_id {
-        if batch_id.chars().any(char::is_control) || batch_id.trim() != batch_id {
-            let what = format!("is {}", quote(batch_id));
-            check.fault("$.batch_id", what, "a text without control characters and without spaces at its ends");
-        }
+    if let Some(batch_id) = seen.batch_id
+        && (batch_id.chars().any(char::is_control) || batch_id.trim() != batch_id)
+    {
+        let what = format!("is {}", quote(batch_id));
+        check.fault("$.batch_id", what, "a text without control characters and without spaces at its ends");
     }
     if let Some(intent) = seen.intent {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
@@ -55,14 +55,12 @@ fn one_file(check: &mut Check, rules: &Rules, i: usize, file: &SeenFile) {
     if let Some(path) = &file.path {
         address(check, rules, i, path);
     }
-    if let Some(crs) = &file.crs {
-        if !looks_like_crs(crs) {
-            let mut what = format!("is {}, which is no CRS", quote(crs));
-            if crs.trim().bytes().all(|b| b.is_ascii_digit()) {
-                what.push_str(&format!("; did you mean `EPSG:{}`?", crs.trim()));
-            }
-            check.fault(format!("$.files[{i}].crs"), what, "`EPSG:n` (such as `EPSG:2056`), WKT or a PROJ string");
+    if let Some(crs) = file.crs.as_deref().filter(|crs| !looks_like_crs(crs)) {
+        let mut what = format!("is {}, which is no CRS", quote(crs));
+        if crs.trim().bytes().all(|b| b.is_ascii_digit()) {
+            what.push_str(&format!("; did you mean `EPSG:{}`?", crs.trim()));
         }
+        check.fault(format!("$.files[{i}].crs"), what, "`EPSG:n` (such as `EPSG:2056`), WKT or a PROJ string");
     }
     if file.kind == Some(FileType::Tabular) && file.crs.is_some() {
         check.fault(format!("$.files[{i}].crs"), "is given for a table", "no `crs` where the type is `tabular`");
