@@ -64,14 +64,18 @@ pub(crate) async fn drive(mut work: impl Reconcile, daemon: Arc<Daemon>) {
                 backoff(failures)
             }
         };
-        if let Some(name) = work.heartbeat() {
-            beat(&daemon, name, &mut last_beat).await;
-        }
+        let wait = match work.heartbeat() {
+            Some(name) => {
+                beat(&daemon, name, &mut last_beat).await;
+                wait.min(HEARTBEAT)
+            }
+            None => wait,
+        };
         tokio::select! {
             biased;
             () = daemon.stop.cancelled() => return,
             () = hinted(&mut hint) => {}
-            () = tokio::time::sleep(wait.min(HEARTBEAT)) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

@@ -106,18 +106,19 @@ async fn write_missing_events(daemon: &Daemon, lease: Lease, assets: &[Asset], w
     Ok(())
 }
 
-/// What the event of a version says of it.
+/// What the event of a version says of it, under the names that the run's process gives.
 fn materialization(asset: &Asset) -> serde_json::Value {
     json!({
-        "asset_id": asset.id,
         "dataset_id": asset.dataset_id,
         "version": asset.version,
         "s3_key": asset.s3_key,
+        "mongodb_doc_id": asset.id,
         "content_hash": asset.content_hash,
         "bytes": asset.bytes,
+        "format": asset.format,
         "crs": asset.crs,
         "bounds": asset.bounds,
-        "feature_count": asset.metadata.feature_count,
+        "rows": asset.metadata.feature_count,
         "geometry_type": asset.metadata.geometry_type,
     })
 }

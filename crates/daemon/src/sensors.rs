@@ -3,7 +3,7 @@
 //!
 //! A tick: finish what earlier ticks have admitted, evaluate, admit in one transaction, launch (by a hint to the
 //! queue), finish. While the location is away, one failed tick says so, no further ones are written, and the sensor
-//! tries again by itself. On shutdown a tick goes on to its end; one that is cut off is taken up by the next.
+//! tries again by itself. On shutdown a tick is cut off where it stands; the next daemon's first tick takes it up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -106,7 +106,7 @@ impl Sensor {
     }
 
     /// One tick, from the finishing of old claims to that of new ones.
-    async fn tick(&mut self, tick: i64) -> Result<Option<Problem>, LocationError> {
+    async fn tick(&self, tick: i64) -> Result<Option<Problem>, LocationError> {
         let state = |e| LocationError::Refused(Problem::from(e));
         let instance = &self.daemon.instance;
         let open = instance.unfinished_claims(&self.name, CLAIMS_AT_ONCE).await.map_err(state)?;

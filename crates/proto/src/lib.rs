@@ -5,7 +5,13 @@
 
 /// Version 1 of the protocol.
 pub mod v1 {
-    #![allow(missing_docs, clippy::all, unreachable_pub, reason = "generated from location.proto, which is documented")]
+    #![allow(
+        missing_docs,
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        unreachable_pub,
+        reason = "generated from location.proto, which is documented"
+    )]
     tonic::include_proto!("catchment.location.v1");
 }
 

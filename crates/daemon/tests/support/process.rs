@@ -115,8 +115,8 @@ impl Process {
 
     /// Has a child, says its pid, and renews its lease until it is ended.
     async fn hang(&self) {
-        let child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-        println!("\nsaid: {}", child.id());
+        let child = tokio::process::Command::new("sleep").arg("600").spawn().unwrap();
+        println!("\nsaid: {}", child.id().unwrap());
         loop {
             let until = clock::now() + SignedDuration::from_millis(1500);
             self.instance.renew(self.lease, std::process::id(), until).await.unwrap();

@@ -59,7 +59,7 @@ pub(crate) async fn one_admission_writes_run_key_partition_cursor_and_tick(backe
     assert_eq!(instance.run_events(run.run_id, 0, 9).await.unwrap()[0].event.kind, EventKind::RunEnqueued);
     assert_eq!(instance.cursor(SENSOR).await.unwrap().as_deref(), Some("c1"));
     assert_eq!(instance.partitions("dataset_id").await.unwrap(), ["parcels"]);
-    assert_eq!(instance.ticks(SENSOR, None, 9).await.unwrap(), [admitted.tick.clone()]);
+    assert_eq!(instance.ticks(SENSOR, None, 9).await.unwrap(), std::slice::from_ref(&admitted.tick));
     assert_eq!(instance.unfinished_claims(SENSOR, 9).await.unwrap(), admitted.claims);
     finish(&instance, &admitted).await;
     assert!(instance.unfinished_claims(SENSOR, 9).await.unwrap().is_empty());
