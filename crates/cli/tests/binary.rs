@@ -1,4 +1,5 @@
 //! The built binary, driven as its users do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! The API against a real home, state, ledger and S3 server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 mod common;
 

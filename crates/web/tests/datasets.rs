@@ -1,4 +1,5 @@
 //! Datasets, their bytes, and the care of the lake, with a version that lies on the real S3 server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 mod common;
 
