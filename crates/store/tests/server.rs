@@ -6,7 +6,7 @@ use std::time::Duration;
 use catchment_s3_server::{Config, Server};
 use catchment_settings::{S3Credentials, Secret, clock, task};
 use catchment_store::{Attributes, PutMode, Store, StoreConfig, StoreError};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 /// A server of its own with the client of its admin; it ends with the test's runtime.
 async fn server() -> (tempfile::TempDir, Store) {
@@ -81,9 +81,9 @@ async fn a_listing_has_every_key_in_order_whatever_it_holds() {
     let (_folder, store) = server().await;
     let mut keys: Vec<_> = (0..1105).map(|i| format!("list/{i:04}")).collect();
     keys.push("list/a & <b> \"c\" ü".into());
-    for key in &keys {
-        store.put_bytes(key, "x", &Attributes::default(), PutMode::Overwrite).await.unwrap();
-    }
+    let nothing = Attributes::default();
+    let puts = keys.iter().map(|key| store.put_bytes(key, "x", &nothing, PutMode::Overwrite));
+    futures::stream::iter(puts).buffer_unordered(16).try_collect::<Vec<_>>().await.unwrap();
     // A key that `object_store` would not list.
     let seed = store.put_bytes("seed", "x", &Attributes::default(), PutMode::Overwrite).await.unwrap();
     keys.push("list//odd".into());
