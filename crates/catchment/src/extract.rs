@@ -116,7 +116,9 @@ impl<T: Send + Sync + 'static> FromContext<AssetContext> for Input<T> {
         value.downcast::<T>().map(Self).map_err(|_| {
             Problem::new(Code::InvalidInput, format!("the value of `{argument}` is not a {}", type_name::<T>()))
                 .place(context.step_key().to_owned())
-                .remedy("give the argument the type that the asset upstream returns (Committed where it returns Staged)")
+                .remedy(
+                    "give the argument the type that the asset upstream returns (Committed where it returns Staged)",
+                )
         })
     }
 }
@@ -136,10 +138,7 @@ impl<T> Deref for Config<T> {
 
 impl<T: DeserializeOwned + JsonSchema + Send> FromContext<AssetContext> for Config<T> {
     fn needs(_: &str) -> Vec<Need> {
-        vec![Need::Config {
-            schema: config::schema_of::<T>,
-            check: |value| config::read::<T>(value, "$").map(drop),
-        }]
+        vec![Need::Config { schema: config::schema_of::<T>, check: |value| config::read::<T>(value, "$").map(drop) }]
     }
 
     async fn from_context(context: &AssetContext, _: &str) -> Result<Self, Problem> {

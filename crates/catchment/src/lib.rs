@@ -33,6 +33,9 @@
 //! # });
 //! ```
 
+#[cfg(test)]
+extern crate self as catchment;
+
 mod asset;
 mod check;
 mod config;
@@ -41,8 +44,8 @@ mod definitions;
 mod executor;
 mod extract;
 mod job;
-mod materialize;
 mod lake_outputs;
+mod materialize;
 mod output;
 mod partitions;
 mod plan;
@@ -68,6 +71,6 @@ pub use materialize::{Materialize, Materialized, materialize};
 pub use output::{CommitRequest, Committed, OpenRun, Output, OutputStore, Returned, SharedValue, Staged, StepOutput};
 pub use partitions::PartitionsDefinition;
 pub use resource::{ResourceContext, ResourceDefinition, Resources, Surroundings};
+pub use sensor::{ClaimHandler, ClaimHandlerBuilder, SensorBuilder, SensorDefinition};
 pub use serve::serve;
 pub use server::CodeServer;
-pub use sensor::{ClaimHandler, ClaimHandlerBuilder, SensorBuilder, SensorDefinition};

@@ -133,9 +133,10 @@ impl Materialized {
 
     /// The metadata of an asset's materialisation.
     pub fn metadata(&self, asset: &str) -> Option<&Map<String, Value>> {
-        let made = self.events.iter().find(|event| {
-            event.kind == EventKind::AssetMaterialization && event.step_key.as_deref() == Some(asset)
-        });
+        let made = self
+            .events
+            .iter()
+            .find(|event| event.kind == EventKind::AssetMaterialization && event.step_key.as_deref() == Some(asset));
         made?.data.get("metadata")?.as_object()
     }
 }
@@ -172,7 +173,7 @@ impl Record for Memory {
 
 /// An output store that keeps nothing: it numbers what it is given and describes it as the lake would.
 #[derive(Default)]
-struct Shelf(AtomicU64);
+pub(crate) struct Shelf(AtomicU64);
 
 #[async_trait]
 impl OutputStore for Shelf {

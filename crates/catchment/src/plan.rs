@@ -29,9 +29,9 @@ impl Plan {
         let mut waiting: Vec<_> = definitions.assets.iter().filter(|asset| selection.contains(&asset.key)).collect();
         let mut steps: Vec<PlannedStep> = Vec::new();
         while !waiting.is_empty() {
-            let ready = waiting.iter().position(|asset| {
-                !asset.upstream().iter().any(|key| waiting.iter().any(|other| other.key == *key))
-            });
+            let ready = waiting
+                .iter()
+                .position(|asset| !asset.upstream().iter().any(|key| waiting.iter().any(|other| other.key == *key)));
             let Some(ready) = ready else {
                 let circle: Vec<_> = waiting.iter().map(|asset| asset.key.as_str()).collect();
                 return Err(Problem::new(Code::InvalidConfig, "assets need each other in a circle")

@@ -12,7 +12,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
-type Build = Arc<dyn Fn(ResourceContext) -> BoxFuture<'static, Result<Arc<dyn Any + Send + Sync>, Problem>> + Send + Sync>;
+use crate::definitions::Definitions;
+
+type Build =
+    Arc<dyn Fn(ResourceContext) -> BoxFuture<'static, Result<Arc<dyn Any + Send + Sync>, Problem>> + Send + Sync>;
 
 /// How a resource is built, and of which type it is.
 #[derive(Clone)]
@@ -98,11 +101,15 @@ struct Inner {
 pub struct Resources(Arc<Inner>);
 
 impl Resources {
+    /// The resources of a code location; none of them is built yet.
+    pub fn of(definitions: &Definitions, surroundings: Surroundings) -> Self {
+        Self::new(definitions.resources.iter().cloned(), surroundings)
+    }
+
     /// None of them is built yet. A later definition takes the place of an earlier one of the same name.
     pub fn new(definitions: impl IntoIterator<Item = ResourceDefinition>, surroundings: Surroundings) -> Self {
-        let slot = |definition: ResourceDefinition| {
-            (definition.name.clone(), Slot { definition, built: OnceCell::new() })
-        };
+        let slot =
+            |definition: ResourceDefinition| (definition.name.clone(), Slot { definition, built: OnceCell::new() });
         Self(Arc::new(Inner { slots: definitions.into_iter().map(slot).collect(), surroundings }))
     }
 
@@ -153,7 +160,9 @@ pub(crate) fn missing_resource(name: &str, wanted: &str, there: &[&str]) -> Prob
     let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
     Problem::new(Code::InvalidConfig, format!("there is no resource `{name}` of the type {wanted}"))
         .cause(format!("defined are: {there}"))
-        .remedy(format!("add `.resource(\"{name}\", …)` to the definitions, or name the argument as the resource is named"))
+        .remedy(format!(
+            "add `.resource(\"{name}\", …)` to the definitions, or name the argument as the resource is named"
+        ))
 }
 
 pub(crate) fn wrong_type(name: &str, is: &str, wanted: &str) -> Problem {

@@ -13,7 +13,8 @@ use crate::context::{ClaimContext, SensorContext};
 use crate::extract::Need;
 use crate::output::Returned;
 
-pub(crate) type Evaluate = Arc<dyn Fn(SensorContext) -> BoxFuture<'static, Result<SensorResult, Problem>> + Send + Sync>;
+pub(crate) type Evaluate =
+    Arc<dyn Fn(SensorContext) -> BoxFuture<'static, Result<SensorResult, Problem>> + Send + Sync>;
 pub(crate) type Finish = Arc<dyn Fn(ClaimContext) -> BoxFuture<'static, Result<(), Problem>> + Send + Sync>;
 
 /// A sensor: what it watches, and the function that looks. `#[sensor]` writes this for a function.

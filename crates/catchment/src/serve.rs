@@ -13,9 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::definitions::Definitions;
+use crate::executor::Halt;
 use crate::executor::logs::StepLogs;
 use crate::executor::run::{self, End};
-use crate::executor::Halt;
 use crate::resource::{Resources, Surroundings};
 use crate::server::CodeServer;
 
@@ -69,9 +69,7 @@ pub fn serve(definitions: impl FnOnce() -> Definitions) -> ExitCode {
 fn act(command: Command, definitions: Definitions) -> Result<ExitCode, Problem> {
     match command {
         Command::CodeServer { listen } => code_server(definitions, listen),
-        Command::ExecuteRun { run_id, lease_epoch } => {
-            execute_run(&definitions, Lease { run_id, epoch: lease_epoch })
-        }
+        Command::ExecuteRun { run_id, lease_epoch } => execute_run(&definitions, Lease { run_id, epoch: lease_epoch }),
         Command::List { json } => list(&definitions, json),
         Command::Check => Ok(check(&definitions)),
     }
@@ -158,7 +156,7 @@ fn check(definitions: &Definitions) -> ExitCode {
 fn resources(definitions: &Definitions) -> Result<Resources, Problem> {
     let environment = Environment::load()?;
     let home = environment.open_home()?;
-    Ok(Resources::new(definitions.resources.iter().cloned(), Surroundings { environment, home }))
+    Ok(Resources::of(definitions, Surroundings { environment, home }))
 }
 
 fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, Problem> {

@@ -108,7 +108,8 @@ impl Keeper {
 
 /// The problem of a process whose run is not its own any more.
 pub(crate) fn lost(lease: Lease, why: &str) -> Problem {
-    let what = format!("the lease of run {} with epoch {} was lost, so nothing more is written", lease.run_id, lease.epoch);
+    let what =
+        format!("the lease of run {} with epoch {} was lost, so nothing more is written", lease.run_id, lease.epoch);
     Problem::new(Code::LeaseLost, what)
         .cause(why)
         .remedy("nothing: the daemon has decided about this run; `catchment run show` says how it ended")

@@ -37,3 +37,6 @@ impl Halt {
         self.reason.get().cloned().unwrap_or_else(|| Problem::new(Code::Canceled, "the run was cancelled"))
     }
 }
+
+#[cfg(test)]
+mod run_tests;

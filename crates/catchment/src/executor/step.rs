@@ -93,9 +93,12 @@ impl Step {
 
     async fn commit(&self, staged: Staged) -> Result<Committed, Problem> {
         let dataset_id = self.scope.partition_key.clone().ok_or_else(|| {
-            Problem::new(Code::InvalidInput, "a staged file needs a dataset to be committed to, and this run has no partition")
-                .place(format!("asset {}", self.asset.key))
-                .remedy("launch the run with a partition")
+            Problem::new(
+                Code::InvalidInput,
+                "a staged file needs a dataset to be committed to, and this run has no partition",
+            )
+            .place(format!("asset {}", self.asset.key))
+            .remedy("launch the run with a partition")
         })?;
         let store = self.scope.resources.get::<dyn OutputStore>(OUTPUT_STORE).await?;
         self.scope.opened.clone().await?;
