@@ -270,6 +270,17 @@ def test_an_upload_of_unknown_length_streams_in_signed_chunks(server, bucket):
     assert s3.get_object(Bucket=bucket, Key="stream")["Body"].read() == body
 
 
+def test_an_empty_object_does_not_spoil_the_connection_for_the_next(server, bucket):
+    s3 = server.boto3(max_pool_connections=1, read_timeout=10, retries={"max_attempts": 0})
+    for round in range(3):
+        s3.put_object(Bucket=bucket, Key=f"empty {round}", Body=io.BytesIO(b""))
+        s3.put_object(Bucket=bucket, Key=f"full {round}", Body=io.BytesIO(b"x" * 2 * MIB))
+        with pytest.raises(ClientError) as error:
+            s3.put_object(Bucket=bucket, Key=f"full {round}", Body=io.BytesIO(b"y" * 2 * MIB), IfNoneMatch="*")
+        assert code(error) == ("PreconditionFailed", 412)
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 6
+
+
 def test_what_is_not_there_says_so(s3, bucket):
     with pytest.raises(ClientError) as error:
         s3.put_bucket_policy(Bucket=bucket, Policy="{}")

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use catchment_model::problem::{Code, Problem};
 use catchment_settings::lock::Lock;
 use catchment_settings::{Environment, Home, S3Credentials, clock, durable, task};
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -191,12 +191,20 @@ async fn route(service: S3Service, request: Request<Incoming>) -> Result<Respons
     if request.uri().path() == "/healthz" && matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(Response::new(s3s::Body::from(Bytes::from_static(b"ok\n"))));
     }
-    Ok(service.call(request.map(s3s::Body::from)).await.unwrap_or_else(|error| {
+    let expects_continue = request.headers().contains_key(header::EXPECT);
+    let empty = request.body().is_end_stream();
+    let mut response = service.call(request.map(s3s::Body::from)).await.unwrap_or_else(|error| {
         tracing::error!(?error, "the S3 layer could not answer");
         let mut response = Response::new(s3s::Body::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
-    }))
+    });
+    // botocore takes the answer to its next request for this one's, if this one was answered without a 100 before
+    // and the connection is used again.
+    if expects_continue && (empty || !response.status().is_success()) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// Removes blob files that the index does not name: what a crash left behind.

@@ -202,6 +202,20 @@ async fn a_reader_keeps_what_it_began_to_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_no_100_was_sent_is_not_used_again() {
+    let server = InProcess::start().await;
+    let put = |key: &'static str, more: Vec<(&'static str, &'static str)>, body: &'static [u8]| {
+        let client = server.admin.clone();
+        let headers = [vec![("expect", "100-continue")], more].concat();
+        async move { client.send(Method::PUT, LANDING, key, &[], &headers, body).await }
+    };
+    assert_eq!(put("empty", vec![], b"").await.ok().header("connection"), "close");
+    assert_eq!(put("full", vec![], b"x").await.ok().header("connection"), "");
+    let refused = put("full", vec![("if-none-match", "*")], b"x").await;
+    assert_eq!((refused.status, refused.header("connection")), (StatusCode::PRECONDITION_FAILED, "close"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn health_needs_no_signature_and_all_else_does() {
     let server = InProcess::start().await;
     let url = |path: &str| format!("http://{}{path}", server.admin.address);
