@@ -92,13 +92,13 @@ impl Sink {
 
 /// Receives a whole body. Dropping the future (the client went away) leaves nothing behind.
 pub(crate) async fn receive(store: &Arc<BlobStore>, body: Option<StreamingBlob>, claims: Claims) -> S3Result<Received> {
-    let mut state = State::Idle(Sink {
+    let mut state = State::Idle(Box::new(Sink {
         store: store.clone(),
         draft: None,
         md5: Md5::new(),
         checksums: checksums::hasher(&claims.wanted),
         size: 0,
-    });
+    }));
     let mut chunks = Vec::new();
     let mut gathered = 0;
     if let Some(mut body) = body {
@@ -127,12 +127,12 @@ pub(crate) async fn receive(store: &Arc<BlobStore>, body: Option<StreamingBlob>,
 
 /// While a thread writes one batch, the next is gathered.
 enum State {
-    Idle(Sink),
-    Writing(JoinHandle<io::Result<Sink>>),
+    Idle(Box<Sink>),
+    Writing(JoinHandle<io::Result<Box<Sink>>>),
 }
 
 impl State {
-    async fn sink(self) -> S3Result<Sink> {
+    async fn sink(self) -> S3Result<Box<Sink>> {
         match self {
             Self::Idle(sink) => Ok(sink),
             Self::Writing(task) => joined(task.await)?.map_err(disk),

@@ -77,13 +77,8 @@ impl WriteCondition {
                 return refused(S3ErrorCode::PreconditionFailed, format!("If-None-Match: {key} is there already"));
             }
             (Some(_), None) => return refused(S3ErrorCode::NoSuchKey, format!("If-Match: there is no {key}")),
-            (Some(ETagCondition::ETag(wanted)), Some(found)) => {
-                if !ETag::Strong(found.to_owned()).strong_cmp(wanted) {
-                    return refused(
-                        S3ErrorCode::PreconditionFailed,
-                        format!("If-Match: the ETag of {key} is \"{found}\""),
-                    );
-                }
+            (Some(ETagCondition::ETag(wanted)), Some(found)) if !ETag::Strong(found.to_owned()).strong_cmp(wanted) => {
+                return refused(S3ErrorCode::PreconditionFailed, format!("If-Match: the ETag of {key} is \"{found}\""));
             }
             _ => {}
         }
