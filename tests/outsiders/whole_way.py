@@ -41,7 +41,7 @@ def sources(scratch):
         for part in sorted((data / "natural_earth").iterdir()):
             out.write(part, part.name)
     yield "natural_earth", earth, [], (data / "natural_earth/naturalearth_lowres.shp", None)
-    nybb = f"/vsizip/{data}/nybb/nybb_16a.zip/nybb_16a/nybb.shp"
+    nybb = f"/vsizip/{data}/nybb/nybb_16a.zip/nybb.shp"
     yield "nybb", data / "nybb/nybb_16a.zip", [], (nybb, None)
     for name, source in (("natural_earth", data / "natural_earth/naturalearth_lowres.shp"), ("nybb", nybb)):
         for ending, driver in (("gpkg", "GPKG"), ("fgb", "FlatGeobuf")):

@@ -116,6 +116,12 @@ impl<T: Any + Send + Sync> Output for T {}
 pub trait Returned {
     /// The `T`.
     type Value: Send;
+
+    /// The same with a [`Problem`].
+    ///
+    /// # Errors
+    /// The error that it holds.
+    fn into_result(self) -> Result<Self::Value, Problem>;
 }
 
 impl<T: Send, E> Returned for Result<T, E>
@@ -123,4 +129,8 @@ where
     Problem: From<E>,
 {
     type Value = T;
+
+    fn into_result(self) -> Result<T, Problem> {
+        self.map_err(Problem::from)
+    }
 }

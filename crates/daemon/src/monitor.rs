@@ -192,8 +192,8 @@ impl Reconcile for Monitor {
         self.cancelling.retain(|id, _| is_live(id));
         self.put_back.retain(|id, _| is_live(id));
         self.scratch.sweep(&self.daemon).await;
-        let active = live.iter().any(|run| run.status.is_active());
-        Ok(if active { self.daemon.settings.monitor_interval } else { IDLE_INTERVAL })
+        // A queued run may be active a moment later.
+        Ok(if live.is_empty() { IDLE_INTERVAL } else { self.daemon.settings.monitor_interval })
     }
 }
 

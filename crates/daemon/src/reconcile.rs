@@ -43,6 +43,7 @@ pub(crate) trait Reconcile: Send {
 pub(crate) async fn drive(mut work: impl Reconcile, daemon: Arc<Daemon>) {
     let mut hint = work.hint();
     let mut failures = 0;
+    let mut was_hinted = false;
     let mut last_beat = None;
     loop {
         if let Some(hint) = &mut hint {
@@ -60,7 +61,10 @@ pub(crate) async fn drive(mut work: impl Reconcile, daemon: Arc<Daemon>) {
                 } else {
                     tracing::debug!(task = work.name(), %problem, failures, "a task of the daemon failed again");
                 }
-                failures += 1;
+                // Tries that a hint brought forward say nothing about how long it lasts.
+                if failures == 0 || !was_hinted {
+                    failures += 1;
+                }
                 backoff(failures)
             }
         };
@@ -74,8 +78,8 @@ pub(crate) async fn drive(mut work: impl Reconcile, daemon: Arc<Daemon>) {
         tokio::select! {
             biased;
             () = daemon.stop.cancelled() => return,
-            () = hinted(&mut hint) => {}
-            () = tokio::time::sleep(wait) => {}
+            () = hinted(&mut hint) => was_hinted = true,
+            () = tokio::time::sleep(wait) => was_hinted = false,
         }
     }
 }

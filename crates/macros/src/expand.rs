@@ -21,7 +21,7 @@ pub(crate) fn asset(mut arguments: Arguments, function: &Function) -> syn::Resul
         function,
         &quote!(::catchment::AssetContext),
         &quote!(::catchment::AssetDefinition),
-        &quote!(::catchment::AssetDefinition::new::<#returned>(#key)),
+        &quote_spanned!(returned.span()=> ::catchment::AssetDefinition::new::<#returned>(#key)),
         &quote!(#group .kinds([#(#kinds),*]).deps([#(#deps),*]) #partitions .description(#description)),
     )
 }
@@ -43,7 +43,7 @@ pub(crate) fn sensor(mut arguments: Arguments, function: &Function) -> syn::Resu
         function,
         &quote!(::catchment::SensorContext),
         &quote!(::catchment::SensorDefinition),
-        &quote!(::catchment::SensorDefinition::new::<#returned>(#name)),
+        &quote_spanned!(returned.span()=> ::catchment::SensorDefinition::new::<#returned>(#name)),
         &quote!(.jobs([#(#jobs),*]) #interval .running_by_default(#running) .description(#description)),
     )
 }
@@ -55,7 +55,7 @@ pub(crate) fn claim_handler(arguments: Arguments, function: &Function) -> syn::R
         function,
         &quote!(::catchment::ClaimContext),
         &quote!(::catchment::ClaimHandler),
-        &quote!(::catchment::ClaimHandler::new::<#returned>()),
+        &quote_spanned!(returned.span()=> ::catchment::ClaimHandler::new::<#returned>()),
         &quote!(),
     )
 }
@@ -79,6 +79,10 @@ fn expand(
             let #field = <#ty as ::catchment::FromContext<#context>>::from_context(&context, #argument).await?;
         }
     });
+    let returned = returned(function)?;
+    let result = quote_spanned! {returned.span()=>
+        <#returned as ::catchment::Returned>::into_result(#name::call(#(#fields),*).await)
+    };
     let about_type = format!("The function behind `{name}()`: `{name}::call(…)` runs it with arguments of one's own.");
     let about_definition = format!("The definition `{name}`, to be listed in a location's definitions.");
     Ok(quote! {
@@ -97,7 +101,7 @@ fn expand(
             #constructor #settings #(#needs)* .body(|context| async move {
                 let _ = &context;
                 #(#extract)*
-                ::std::result::Result::Ok(#name::call(#(#fields),*).await?)
+                #result
             })
         }
     })
@@ -108,9 +112,9 @@ fn name_of(function: &Function) -> LitStr {
 }
 
 /// The type in `-> T`.
-fn returned(function: &Function) -> syn::Result<TokenStream> {
+fn returned(function: &Function) -> syn::Result<&syn::Type> {
     match &function.item.sig.output {
-        ReturnType::Type(_, ty) => Ok(quote!(#ty)),
+        ReturnType::Type(_, ty) => Ok(ty),
         ReturnType::Default => Err(syn::Error::new(
             function.item.sig.ident.span(),
             "this function has to return a Result, such as `Result<T, Problem>`",

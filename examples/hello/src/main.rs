@@ -22,7 +22,9 @@ struct Text {
 }
 
 /// What the sensor watches: here, a fixed list.
-struct Inbox(Vec<String>);
+struct Inbox {
+    texts: Vec<String>,
+}
 
 /// The words of a text.
 #[asset(group = "hello")]
@@ -49,8 +51,8 @@ async fn inbox_sensor(ctx: SensorContext, inbox: Res<Inbox>) -> Result<SensorRes
         partition_key: None,
         claim: None,
     };
-    let run_requests = inbox.0.iter().enumerate().skip(seen).map(request).collect();
-    Ok(SensorResult { run_requests, cursor: Some(inbox.0.len().to_string()), ..Default::default() })
+    let run_requests = inbox.texts.iter().enumerate().skip(seen).map(request).collect();
+    Ok(SensorResult { run_requests, cursor: Some(inbox.texts.len().to_string()), ..Default::default() })
 }
 
 fn definitions() -> Definitions {
@@ -58,7 +60,7 @@ fn definitions() -> Definitions {
         .assets([words(), word_count()])
         .job(asset_job("count", ["words", "word_count"]))
         .sensor(inbox_sensor())
-        .resource("inbox", |_| async { Ok(Arc::new(Inbox(vec!["the quick brown fox".into()]))) })
+        .resource("inbox", |_| async { Ok(Arc::new(Inbox { texts: vec!["the quick brown fox".into()] })) })
 }
 
 fn main() -> ExitCode {

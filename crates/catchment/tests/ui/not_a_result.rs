@@ -1,7 +1,7 @@
 use catchment::asset;
 
 #[asset]
-async fn wrong() -> u32 {
+async fn wrong() -> u32 { //~ a definition's function returns `Result<T, E>` where `E` becomes a `Problem`, not `u32`
     1
 }
 

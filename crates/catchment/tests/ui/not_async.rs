@@ -1,7 +1,7 @@
 use catchment::{Problem, asset};
 
 #[asset]
-fn wrong() -> Result<u32, Problem> {
+fn wrong() -> Result<u32, Problem> { //~ this function has to be async: write `async fn`
     Ok(1)
 }
 

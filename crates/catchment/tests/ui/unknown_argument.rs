@@ -1,6 +1,6 @@
 use catchment::{Problem, asset};
 
-#[asset(grup = "ingest")]
+#[asset(grup = "ingest")] //~ `grup` is not known here or is given twice; allowed: key, group, kinds, deps, partitions
 async fn wrong() -> Result<u32, Problem> {
     Ok(1)
 }

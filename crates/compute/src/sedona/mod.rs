@@ -41,7 +41,7 @@ use tally::Tally;
 
 /// The name of the input relation.
 const TABLE: &str = "input";
-/// Rows of a batch: enough to be columnar, few enough that four of them in flight weigh little.
+/// Rows of a batch at most: enough to be columnar, few enough that those in flight weigh little.
 const BATCH_ROWS: usize = 8192;
 /// Batches that may wait between the plan and its reader.
 const WAITING: usize = 2;
@@ -104,18 +104,22 @@ impl SpatialEngine for SedonaEngine {
 
 /// Plans the job and starts it on the runtime that this is called on.
 async fn start(job: TransformJob, threads: usize) -> Result<Transformed, Problem> {
-    let TransformJob { schema, input, crs, recipe, tags, limits } = job;
+    let TransformJob { schema, mut input, crs, recipe, tags, limits } = job;
     let values = recipe.values(&tags)?;
     let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
     let statement = render(&recipe, &SedonaDialect, &Input { table: TABLE.into(), columns, row: ROW.into() }, &values)?;
     tracing::debug!(sql = %statement.sql, "recipe rendered");
 
     let tally = Arc::new(Tally::default());
-    let context = context(&limits, threads).await?;
+    // The first batch shows how large rows are.
+    let first = input.next().await.transpose()?;
+    let batch_rows = first.as_ref().map_or(Ok(BATCH_ROWS), feed::rows_for)?;
+    let input = Box::pin(futures::stream::iter(first.map(Ok)).chain(input));
+    let context = context(&limits, threads, batch_rows).await?;
     for function in functions::all(&tally, geometry_extent(&recipe, &crs)) {
         context.ctx.register_udf(function);
     }
-    let feed = Feed::table(&schema, input, &crs, tally.clone())?;
+    let feed = Feed::table(&schema, input, &crs, tally.clone(), threads, batch_rows)?;
     let plan = plan(&context, feed, &statement).await?;
     let output = output_schema(plan.schema(), &statement)?;
     let target = geometry_type::crs_of(output.field_with_name(GEOMETRY).map_err(|error| {
@@ -153,7 +157,7 @@ fn is_geographic(crs: &Crs) -> bool {
     look(&crs.projjson)
 }
 
-async fn context(limits: &crate::engine::Limits, threads: usize) -> Result<SedonaContext, Problem> {
+async fn context(limits: &crate::engine::Limits, threads: usize, batch_rows: usize) -> Result<SedonaContext, Problem> {
     let context = SedonaContextBuilder::new()
         .with_memory_limit(limits.memory_bytes)
         .with_pool_type(PoolType::Fair)
@@ -165,7 +169,7 @@ async fn context(limits: &crate::engine::Limits, threads: usize) -> Result<Sedon
     let mut state = state.write();
     let options = state.config_mut().options_mut();
     options.execution.target_partitions = threads;
-    options.execution.batch_size = BATCH_ROWS;
+    options.execution.batch_size = batch_rows;
     // A sort needs this much set aside to merge what it spilled; the default suits gigabytes.
     options.execution.sort_spill_reservation_bytes = limits.memory_bytes / 16;
     drop(state);
