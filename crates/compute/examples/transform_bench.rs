@@ -2,7 +2,7 @@
 //!
 //! The rows are star-shaped buildings as of `gen_vectors.py` in the benchmarks, clustered in towns, 1 % of them bow
 //! ties, made in the CRS named: `EPSG:4326` or `EPSG:2056`. Prints seconds until the first batch is out, seconds in
-//! all, and what was written.
+//! all, and what was written. `SORT_MEGABYTES` is what sorting may take before it spills (256).
 
 use std::sync::Arc;
 
@@ -80,6 +80,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: transform_bench ROWS CRS OUT.parquet [RECIPE]".into());
     };
     let rows: i64 = rows.parse()?;
+    let memory = std::env::var("SORT_MEGABYTES").ok().and_then(|text| text.parse::<usize>().ok()).unwrap_or(256);
     let metres = crs == "EPSG:2056";
     let schema: SchemaRef = Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int64, false),
@@ -102,7 +103,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             crs: proj::resolve(crs)?,
             recipe: Recipes::built_in()?.for_intent(recipe.first().map_or("", String::as_str), AppliesTo::Vector)?,
             tags: serde_json::Map::new(),
-            limits: Limits { memory_bytes: 256 << 20, spill_dir: spill.path().to_owned() },
+            limits: Limits { memory_bytes: memory << 20, spill_dir: spill.path().to_owned() },
         })
         .await?;
     println!("planned after {:?}", begun.elapsed());

@@ -15,11 +15,11 @@ use datafusion::dataframe::DataFrame;
 use datafusion::datasource::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use futures::{FutureExt, Stream, StreamExt};
 use sedona::context::SedonaContext;
-use sedona::context_builder::SedonaContextBuilder;
-use sedona::pool_type::PoolType;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
@@ -33,10 +33,12 @@ mod errors;
 mod feed;
 mod functions;
 mod geometry_type;
+mod memory;
 mod tally;
 
 use errors::{from_datafusion, panicked};
 use feed::{Feed, ROW};
+use memory::SharePool;
 use tally::Tally;
 
 /// The name of the input relation.
@@ -158,20 +160,20 @@ fn is_geographic(crs: &Crs) -> bool {
 }
 
 async fn context(limits: &crate::engine::Limits, threads: usize, batch_rows: usize) -> Result<SedonaContext, Problem> {
-    let context = SedonaContextBuilder::new()
-        .with_memory_limit(limits.memory_bytes)
-        .with_pool_type(PoolType::Fair)
-        .with_temp_dir(limits.spill_dir.display().to_string())
-        .build()
-        .await
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![limits.spill_dir.clone()]));
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(SharePool::new(limits.memory_bytes, threads)))
+        .with_disk_manager_builder(disk)
+        .build_arc()
         .map_err(from_datafusion)?;
+    let context = SedonaContext::new_local_interactive_with_runtime_env(runtime).await.map_err(from_datafusion)?;
     let state = context.ctx.state_ref();
     let mut state = state.write();
     let options = state.config_mut().options_mut();
     options.execution.target_partitions = threads;
     options.execution.batch_size = batch_rows;
-    // A sort needs this much set aside to merge what it spilled; the default suits gigabytes.
-    options.execution.sort_spill_reservation_bytes = limits.memory_bytes / 16;
+    // What a sort sets aside to merge what it spilled: batches of two runs at least.
+    options.execution.sort_spill_reservation_bytes = limits.memory_bytes / threads / 4;
     drop(state);
     Ok(context)
 }
