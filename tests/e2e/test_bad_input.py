@@ -80,7 +80,7 @@ def test_a_file_that_is_not_there_fails_the_run_and_is_named(home):
 
 def test_null_and_empty_geometries_are_kept_and_counted(home):
     null = {"type": "Feature", "properties": {"n": 2}, "geometry": None}
-    empty = {"type": "Feature", "properties": {"n": 3}, "geometry": {"type": "Polygon", "coordinates": []}}
+    empty = {"type": "Feature", "properties": {"n": 3}, "geometry": {"type": "MultiPolygon", "coordinates": []}}
     home.put_batch("holes", "a.geojson", body=collection(POINT, null, empty), dataset="holes")
     assert home.ended("holes")["manifest"]["status"] == "success"
     metadata = home.versions("holes")[0]["metadata"]

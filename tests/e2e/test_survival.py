@@ -50,7 +50,7 @@ def is_accounted_for(home, batch_id):
     assert len(runs) == 1, runs
     home.cli("lake", "gc", "--grace", "0s")
     assert home.cli("lake", "verify")["clean"] is True
-    assert home.cli("lake", "gc", "--grace", "0s", "--dry-run")["removed"] == []
+    assert home.cli("lake", "gc", "--grace", "0s", "--dry-run")["garbage"] == []
     return record
 
 

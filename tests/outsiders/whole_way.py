@@ -59,15 +59,23 @@ def expected(path, layer, scratch):
     return geopandas.read_file(out)
 
 
-def keys(frame):
-    """One text a row of its attributes, by which rows of both sides are matched."""
-    names = sorted(c for c in frame.columns if c not in ("geometry", "geom", "bbox") and frame[c].dtype.kind in "OifU")
-    return frame[names].astype(str).agg("|".join, axis=1)
+def word(value):
+    """A value as a text that is the same whatever type a reader gives it."""
+    if value is None or value != value:
+        return ""
+    return f"{value:.6f}" if isinstance(value, (int, float, numpy.number)) else str(value)
+
+
+def keys(frame, names):
+    """One text a row of these attributes, by which rows of both sides are matched."""
+    return ["|".join(word(value) for value in row) for row in frame[names].itertuples(index=False)]
 
 
 def compare(ours, theirs):
     """The greatest distance between vertices of geometries that both sides left as they were, and how many those are."""
-    ours, theirs = ours.assign(_k=keys(ours)), theirs.assign(_k=keys(theirs))
+    both = sorted(set(ours.columns) & set(theirs.columns) - {"geometry", "geom", "bbox"})
+    names = [c for c in both if "datetime" not in f"{ours[c].dtype} {theirs[c].dtype}"]
+    ours, theirs = (f.assign(_k=keys(f, names)) for f in (ours, theirs))
     ours, theirs = (f.drop_duplicates("_k", keep=False).set_index("_k").geometry for f in (ours, theirs))
     worst, same = 0.0, 0
     for key in ours.index.intersection(theirs.index):
