@@ -54,8 +54,7 @@ impl Lock {
     /// [`LockError::Held`] where another process has it.
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let io = |source| LockError::Io { path: path.to_owned(), source };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
         // SAFETY: the descriptor is open for the whole call.
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
             let error = io::Error::last_os_error();
@@ -64,10 +63,7 @@ impl Lock {
             }
             let mut holder = String::new();
             let read = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-            return Err(LockError::Held {
-                path: path.to_owned(),
-                holder: read.then(|| holder.trim().to_owned()),
-            });
+            return Err(LockError::Held { path: path.to_owned(), holder: read.then(|| holder.trim().to_owned()) });
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
         file.write_all(std::process::id().to_string().as_bytes()).map_err(io)?;

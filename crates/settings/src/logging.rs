@@ -21,7 +21,8 @@ pub fn init_with(layer: impl Layer<Registry> + Send + Sync) {
     } else {
         print.with_ansi(terminal).with_filter(levels()).boxed()
     };
-    let further = layer.with_filter(filter_fn(|metadata| metadata.is_span() && *metadata.level() <= Level::INFO).or(levels()));
+    let further =
+        layer.with_filter(filter_fn(|metadata| metadata.is_span() && *metadata.level() <= Level::INFO).or(levels()));
     if let Err(error) = tracing_subscriber::registry().with(further).with(print).try_init() {
         tracing::debug!(%error, "logging was set up before");
     }

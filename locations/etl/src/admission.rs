@@ -45,7 +45,11 @@ pub fn job_for(manifest: &Manifest) -> Result<&'static str, Problem> {
         fault("$.files".into(), "several files in a manifest are not available in this version", "exactly one file");
     }
     for (i, file) in manifest.files.iter().enumerate().filter(|(_, f)| f.kind != FileType::Vector) {
-        fault(format!("$.files[{i}].type"), &format!("{} files are not available in this version", file.kind), "vector");
+        fault(
+            format!("$.files[{i}].type"),
+            &format!("{} files are not available in this version", file.kind),
+            "vector",
+        );
     }
     if faults.is_empty() {
         return Ok(SPATIAL_ASSET_JOB);
@@ -67,8 +71,10 @@ mod tests {
             .enumerate()
             .map(|(i, t)| json!({"path": format!("s3://landing-zone/b/{i}"), "type": t, "format": "GPKG"}))
             .collect();
-        serde_json::from_value(json!({"batch_id": "b", "uploader": "u", "intent": intent, "files": files, "metadata": {}}))
-            .unwrap()
+        serde_json::from_value(
+            json!({"batch_id": "b", "uploader": "u", "intent": intent, "files": files, "metadata": {}}),
+        )
+        .unwrap()
     }
 
     #[test]

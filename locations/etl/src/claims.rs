@@ -101,7 +101,8 @@ async fn free_name(landing: &Store, name: &str, claim: &ClaimKey) -> Result<Stri
 async fn explain(landing: &Store, archived: &str, claim: &Claim, problem: &Problem) -> Result<(), Problem> {
     let stem = archived.strip_suffix(".json").unwrap_or(archived);
     let mut body = json!({"s3_key": claim.claim.key, "etag": claim.claim.etag});
-    if let (Some(body), Ok(serde_json::Value::Object(problem))) = (body.as_object_mut(), serde_json::to_value(problem)) {
+    if let (Some(body), Ok(serde_json::Value::Object(problem))) = (body.as_object_mut(), serde_json::to_value(problem))
+    {
         body.extend(problem);
         body.entry("faults").or_insert_with(|| json!([]));
     }

@@ -43,7 +43,8 @@ fn store(context: &ResourceContext, bucket: String) -> Result<Store, Problem> {
                 .place(context.home().root().display().to_string())
                 .remedy("start `catchment dev`")
         })?;
-    let S3Credentials { access_key, secret_key } = S3Credentials::load_or_create(context.home(), context.environment())?;
+    let S3Credentials { access_key, secret_key } =
+        S3Credentials::load_or_create(context.home(), context.environment())?;
     Ok(Store::new(StoreConfig { endpoint, access_key, secret_key, bucket }))
 }
 

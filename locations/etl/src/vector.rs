@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use catchment::Staged;
 use catchment_compute::{AppliesTo, Limits, Recipe, Recipes, Report, SpatialEngine, TransformJob};
 use catchment_formats::{GeoOptions, Written, write_stream};
 use catchment_gdal::protocol::VectorHeader;
 use catchment_gdal::{ReadRequest, ReadSummary, VectorReader, Worker};
-use catchment::Staged;
 use catchment_model::manifest::FileEntry;
 use catchment_model::{Code, Crs, Manifest, Problem};
 use catchment_settings::{clock, failpoint};
@@ -141,9 +141,11 @@ async fn produce(tools: Tools<'_>, manifest: &Manifest, entry: &FileEntry) -> Re
         .await
         .map_err(|p| at(p, &source.key))?;
     let report = transformed.report.read()?;
-    let summary = summary.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(|| {
-        Problem::new(Code::Bug, "the output was finished before its input was read to the end")
-    })?;
+    let summary = summary
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+        .ok_or_else(|| Problem::new(Code::Bug, "the output was finished before its input was read to the end"))?;
     Ok(Produced {
         source,
         header,

@@ -26,8 +26,7 @@ fn rows(produced: &Produced) -> CheckResult {
 /// No geometry is invalid (OGC Simple Features, as GEOS judges it).
 fn validity(produced: &Produced) -> CheckResult {
     let Produced { report, written, .. } = produced;
-    let description =
-        format!("{} geometries were repaired, {} could not be", report.repaired, report.still_invalid);
+    let description = format!("{} geometries were repaired, {} could not be", report.repaired, report.still_invalid);
     CheckResult::new("validity", report.still_invalid == 0, description)
         .with("repaired", report.repaired)
         .with("still_invalid", report.still_invalid)

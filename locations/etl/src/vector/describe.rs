@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use catchment::Staged;
-use catchment_model::documents::{
-    AssetFormat, AssetKind, AssetMetadata, ColumnSchema, ContentHash, CrsOperation, EngineInfo, Provenance, RecipeRef, Source, TypeName,
-};
 use catchment_formats::ColumnType;
+use catchment_model::documents::{
+    AssetFormat, AssetKind, AssetMetadata, ColumnSchema, ContentHash, CrsOperation, EngineInfo, Provenance, RecipeRef,
+    Source, TypeName,
+};
 use catchment_model::{Bounds, Manifest};
 
 use super::Produced;
