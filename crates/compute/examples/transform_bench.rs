@@ -2,7 +2,8 @@
 //!
 //! The rows are star-shaped buildings as of `gen_vectors.py` in the benchmarks, clustered in towns, 1 % of them bow
 //! ties, made in the CRS named: `EPSG:4326` or `EPSG:2056`. Prints seconds until the first batch is out, seconds in
-//! all, and what was written. `SORT_MEGABYTES` is what sorting may take before it spills (256).
+//! all, and what was written. `SORT_MEGABYTES` is what sorting may take before it spills (256), `CORNERS` the
+//! corners of each polygon (5 to 12).
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ impl Random {
     }
 }
 
-fn ring(random: &mut Random, metres: bool) -> Vec<(f64, f64)> {
+fn ring(random: &mut Random, metres: bool, corners: usize) -> Vec<(f64, f64)> {
     let mut town = Random((random.next() * 900.0) as u64 * 7919);
     let (east, north) = (town.next(), town.next());
     let (dx, dy) = (random.next() + random.next() - 1.0, random.next() + random.next() - 1.0);
@@ -35,7 +36,7 @@ fn ring(random: &mut Random, metres: bool) -> Vec<(f64, f64)> {
     } else {
         ((5.9 + east * 4.6 + dx * 0.02, 45.8 + north * 2.0 + dy * 0.02), 1e-5)
     };
-    let corners = 5 + (random.next() * 8.0) as usize;
+    let corners = if corners == 0 { 5 + (random.next() * 8.0) as usize } else { corners };
     let size = (4.0 + random.next() * 16.0) * unit;
     let mut points: Vec<_> = (0..corners)
         .map(|i| {
@@ -51,7 +52,7 @@ fn ring(random: &mut Random, metres: bool) -> Vec<(f64, f64)> {
     points
 }
 
-fn batch(schema: &SchemaRef, first: i64, rows: i64, metres: bool) -> RecordBatch {
+fn batch(schema: &SchemaRef, first: i64, rows: i64, metres: bool, corners: usize) -> RecordBatch {
     let mut random = Random(first as u64);
     let (mut id, mut name, mut height) = (Int64Builder::new(), StringBuilder::new(), Float64Builder::new());
     let mut geom = BinaryBuilder::new();
@@ -59,7 +60,7 @@ fn batch(schema: &SchemaRef, first: i64, rows: i64, metres: bool) -> RecordBatch
         id.append_value(n);
         name.append_option((random.next() > 0.1).then(|| format!("Käserei {n}")));
         height.append_option((random.next() > 0.05).then(|| (random.next() * 5750.0).round() / 100.0));
-        let ring = ring(&mut random, metres);
+        let ring = ring(&mut random, metres, corners);
         let mut wkb = vec![1, 3, 0, 0, 0, 1, 0, 0, 0];
         wkb.extend((ring.len() as u32).to_le_bytes());
         for (x, y) in ring {
@@ -80,7 +81,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: transform_bench ROWS CRS OUT.parquet [RECIPE]".into());
     };
     let rows: i64 = rows.parse()?;
-    let memory = std::env::var("SORT_MEGABYTES").ok().and_then(|text| text.parse::<usize>().ok()).unwrap_or(256);
+    let setting = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
+    let (memory, corners) = (setting("SORT_MEGABYTES").unwrap_or(256), setting("CORNERS").unwrap_or(0));
     let metres = crs == "EPSG:2056";
     let schema: SchemaRef = Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int64, false),
@@ -90,8 +92,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     ]));
     let input = {
         let schema = schema.clone();
-        let starts = (0..rows).step_by(8192);
-        futures::stream::iter(starts.map(move |at| Ok(batch(&schema, at, 8192.min(rows - at), metres)))).boxed()
+        let size = if corners == 0 { 8192 } else { (1_000_000 / corners as i64).clamp(1, 8192) };
+        let starts = (0..rows).step_by(size as usize);
+        futures::stream::iter(starts.map(move |at| Ok(batch(&schema, at, size.min(rows - at), metres, corners))))
+            .boxed()
     };
     let spill = tempfile::tempdir()?;
     let begun = clock::monotonic();

@@ -82,6 +82,8 @@ pub struct Report {
     pub empty_geometries: u64,
     /// Geometries that are not valid after their repair.
     pub still_invalid: u64,
+    /// Coordinates that overshot longitude 180° or latitude 90° by less than 1e-9° and were moved onto it.
+    pub snapped: u64,
     /// The transformation to the output's CRS, `None` where none was needed.
     pub crs_operation: Option<CrsOperation>,
 }

@@ -18,6 +18,7 @@ pub(super) struct Tally {
     empties: AtomicU64,
     repaired: AtomicU64,
     still_invalid: AtomicU64,
+    snapped: AtomicU64,
     ways: Mutex<Vec<Way>>,
 }
 
@@ -47,6 +48,10 @@ impl Tally {
     pub(super) fn repaired(&self, repaired: u64, still_invalid: u64) {
         self.repaired.fetch_add(repaired, Relaxed);
         self.still_invalid.fetch_add(still_invalid, Relaxed);
+    }
+
+    pub(super) fn snapped(&self, coordinates: u64) {
+        self.snapped.fetch_add(coordinates, Relaxed);
     }
 
     /// A batch was transformed; `area` are its bounds in the target CRS.
@@ -80,6 +85,7 @@ impl Tally {
             null_geometries: self.nulls.load(Relaxed),
             empty_geometries: self.empties.load(Relaxed),
             still_invalid: self.still_invalid.load(Relaxed),
+            snapped: self.snapped.load(Relaxed),
             crs_operation: self.crs_operation()?,
         })
     }

@@ -41,9 +41,6 @@ fn crs(produced: &Produced) -> CheckResult {
         .with("crs", crs.label())
 }
 
-/// How far coordinates may overshoot the world, in degrees (0.1 mm): real files hold 180.00000000000006.
-const OVERSHOOT: f64 = 1e-9;
-
 /// Finite, ordered and, in degrees, within the world.
 fn bounds(produced: &Produced) -> CheckResult {
     let Some([minx, miny, maxx, maxy]) = produced.written.bounds else {
@@ -51,7 +48,7 @@ fn bounds(produced: &Produced) -> CheckResult {
     };
     let ordered = [minx, miny, maxx, maxy].iter().all(|v| v.is_finite()) && minx <= maxx && miny <= maxy;
     let degrees = produced.crs.authority.as_deref() == Some("EPSG:4326");
-    let within = |limit: f64, low: f64, high: f64| low >= -limit - OVERSHOOT && high <= limit + OVERSHOOT;
+    let within = |limit: f64, low: f64, high: f64| low >= -limit && high <= limit;
     let world = !degrees || (within(180.0, minx, maxx) && within(90.0, miny, maxy));
     let description = format!("x {minx} to {maxx}, y {miny} to {maxy} in {}", produced.crs.label());
     CheckResult::new("bounds", ordered && world, description).with("bounds", vec![minx, miny, maxx, maxy])

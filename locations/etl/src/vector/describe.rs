@@ -99,6 +99,7 @@ fn counts(produced: &Produced) -> BTreeMap<String, u64> {
         ("rows_in", report.rows_in),
         ("rows_out", report.rows_out),
         ("repaired", report.repaired),
+        ("snapped_coordinates", report.snapped),
         ("null_geometries", written.null_geometries),
         ("empty_geometries", written.empty_geometries),
         ("linearized_geometries", summary.trailer.linearized_geometries),
@@ -112,6 +113,12 @@ fn counts(produced: &Produced) -> BTreeMap<String, u64> {
 
 fn warnings(produced: &Produced) -> Vec<String> {
     let mut warnings = produced.summary.trailer.warnings.clone();
+    if produced.report.snapped > 0 {
+        warnings.push(format!(
+            "{} coordinates overshot longitude 180° or latitude 90° by less than 0.1 mm and were moved onto it",
+            produced.report.snapped
+        ));
+    }
     if let Some(better) = produced.report.crs_operation.as_ref().and_then(|o| o.better.clone()) {
         warnings.push(better);
     }

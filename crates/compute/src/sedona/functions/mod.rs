@@ -14,6 +14,7 @@ use crate::hilbert::Extent;
 mod hilbert;
 mod make_valid;
 mod transform;
+mod world;
 
 /// The functions of one job.
 pub(super) fn all(tally: &Arc<Tally>, extent: Extent) -> Vec<ScalarUDF> {

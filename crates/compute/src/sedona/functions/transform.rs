@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use super::{Pool, at_feature};
+use super::{Pool, at_feature, world};
 use crate::proj::{self, Transformer};
 use crate::sedona::errors::external;
 use crate::sedona::geometry_type::{self, binary};
@@ -92,13 +92,19 @@ impl ScalarUDFImpl for Transform {
             ColumnarValue::Array(_) => literal(None)?,
         };
         let way = self.way(&args.arg_fields[0], target).map_err(external)?;
-        if way.identity {
-            return Ok(args.args[0].clone());
-        }
         let geometry = binary(&args.args[0].to_array(args.number_rows)?)?;
         let rows = args.args[2].to_array(args.number_rows)?;
+        if way.identity {
+            if !(world::is_bounded(&way.target) && world::overshoots(&geometry)) {
+                return Ok(args.args[0].clone());
+            }
+            let (snapped, _, moved) = transform(None, &way, &geometry, &rows).map_err(external)?;
+            self.tally.snapped(moved);
+            return Ok(ColumnarValue::Array(Arc::new(snapped)));
+        }
         let mut transformer = way.transformers.take(|| Transformer::new(&way.source, &way.target)).map_err(external)?;
-        let (transformed, area) = transform(&mut transformer, &way, &geometry, &rows).map_err(external)?;
+        let (transformed, area, moved) = transform(Some(&mut transformer), &way, &geometry, &rows).map_err(external)?;
+        self.tally.snapped(moved);
         self.tally.transformed(&way.source, &way.target, transformer.used(), area);
         way.transformers.put(transformer);
         Ok(ColumnarValue::Array(Arc::new(transformed)))
@@ -125,12 +131,14 @@ struct Flat {
     runs: Vec<(usize, usize, Sequence)>,
 }
 
+/// The batch in the target CRS, its bounds there, and how many coordinates were moved onto the edge of the world.
+/// Without a transformer the CRSs are the same.
 fn transform(
-    transformer: &mut Transformer,
+    transformer: Option<&mut Transformer>,
     way: &Way,
     geometry: &BinaryArray,
     rows: &ArrayRef,
-) -> Result<(BinaryArray, Option<[f64; 4]>), Problem> {
+) -> Result<(BinaryArray, Option<[f64; 4]>, u64), Problem> {
     let offsets = geometry.value_offsets();
     let first = offsets[0] as usize;
     let last = offsets[geometry.len()] as usize;
@@ -139,12 +147,15 @@ fn transform(
     if !flat.heights {
         flat.z = Vec::new();
     }
-    transformer.transform(&mut flat.x, &mut flat.y, &mut flat.z);
+    if let Some(transformer) = transformer {
+        transformer.transform(&mut flat.x, &mut flat.y, &mut flat.z);
+    }
+    let moved = if world::is_bounded(&way.target) { world::snap(&mut flat.x, &mut flat.y) } else { 0 };
     let area = check(&flat, way, geometry, rows)?;
     scatter(&flat, &mut bytes);
     let offsets: Vec<i32> = offsets.iter().map(|offset| offset - offsets[0]).collect();
     let array = BinaryArray::new(OffsetBuffer::new(offsets.into()), Buffer::from_vec(bytes), geometry.nulls().cloned());
-    Ok((array, area))
+    Ok((array, area, moved))
 }
 
 fn gather(geometry: &BinaryArray, rows: &ArrayRef) -> Result<Flat, Problem> {
