@@ -2,6 +2,7 @@
 //!
 //! The data are those of `CATCHMENT_TEST_DATA` (by default `../shared/data` beside the checkout). Where that folder
 //! is missing these tests have nothing to compare, except with `CI=true`, where it must be there.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,4 +1,5 @@
 //! The engine from a stream of batches to a stream of batches.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 

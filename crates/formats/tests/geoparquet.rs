@@ -1,4 +1,5 @@
 //! Files of the writer, read again with the parquet crate.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs::File;
 use std::sync::Arc;
