@@ -93,7 +93,13 @@ pub(crate) async fn examine(context: &Context) -> Result<u8, Problem> {
     Ok(code)
 }
 
+/// What is weaker than it should be about the GDAL worker and its sandbox; nothing where all is well.
+pub(crate) async fn worker_problems() -> Vec<Problem> {
+    worker::checks().await.into_iter().filter_map(|check| check.problem).collect()
+}
+
 fn print(diagnosis: &Diagnosis) {
+    let width = diagnosis.checks.iter().map(|check| check.claim.chars().count()).max().unwrap_or_default();
     println!("catchment {} in {}\n", diagnosis.version, diagnosis.home);
     for check in &diagnosis.checks {
         let mark = match check.outcome {
@@ -102,7 +108,7 @@ fn print(diagnosis: &Diagnosis) {
             Outcome::Failed => "FAILED ",
             Outcome::Skipped => "skipped",
         };
-        println!("{mark}  {:<34}  {}", check.claim, check.detail);
+        println!("{mark}  {:<width$}  {}", check.claim, check.detail);
         if let Some(problem) = &check.problem {
             let lines = report::render(problem, false);
             lines.lines().skip(1).for_each(|line| println!("         {line}"));

@@ -13,8 +13,10 @@ use std::time::Duration;
 use catchment_model::{Code, Problem};
 use catchment_settings::home::Endpoints;
 use catchment_settings::lock::Lock;
-use catchment_settings::{Environment, Home, clock};
+use catchment_settings::{Environment, Home, clock, task};
 use clap::Args;
+
+use crate::doctor;
 
 use service::{Service, Spec};
 
@@ -84,6 +86,8 @@ pub(crate) async fn run(args: DevArgs, environment: &Environment, json: bool) ->
         }
     };
     view::ready(&home, &endpoints, began.elapsed(), json);
+    // After the ready line: what is weaker than it should be is said loudly, but nobody waits for the answer.
+    task::spawn("worker's sandbox", async { doctor::worker_problems().await.iter().for_each(view::weaker) });
     let supervised = service::supervise(&mut services, &home, &mut stop).await;
     view::stopping(json);
     service::stop_all(services).await;

@@ -6,6 +6,8 @@ use catchment_model::Problem;
 use catchment_settings::Home;
 use catchment_settings::home::Endpoints;
 
+use crate::report;
+
 /// Everything is ready.
 pub(super) fn ready(home: &Home, endpoints: &Endpoints, took: Duration, json: bool) {
     if json {
@@ -46,4 +48,9 @@ pub(super) fn restarted(name: &str, address: &str, took: Duration) {
 /// A process could not be started again; it is tried later.
 pub(super) fn not_restarted(name: &str, problem: &Problem) {
     eprintln!("{name} cannot be started again: {problem}");
+}
+
+/// Something is weaker than it should be.
+pub(super) fn weaker(problem: &Problem) {
+    eprintln!("\nWARNING\n{}", report::render(problem, std::io::IsTerminal::is_terminal(&std::io::stderr())));
 }
