@@ -13,6 +13,22 @@ use std::sync::{Mutex, PoisonError};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 
+/// Blocks of this size and more are given back to the system as soon as they are free.
+#[cfg(target_env = "gnu")]
+const GIVEN_BACK: i32 = 1 << 20;
+
+/// Keeps glibc from hoarding. By default it raises the size from which blocks are given back with each large block
+/// that is freed, up to 32 MB, and with batches of that size on several threads the process grows to more than
+/// twice of what is in use: 624 MB instead of 285 for 10,000 polygons of 2,000 corners. It holds for the process.
+pub(super) fn give_back_large_blocks() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets two numbers of the allocator, under its lock; where it refuses, all stays as it was.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, GIVEN_BACK);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, GIVEN_BACK);
+    }
+}
+
 /// The last merge, over all partitions.
 const LAST_MERGE: &str = "SortPreservingMergeExec";
 

@@ -56,7 +56,8 @@ pub struct SedonaEngine {
 }
 
 impl SedonaEngine {
-    /// Starts the engine's threads, one for each core.
+    /// Starts the engine's threads, one for each core. A process needs one engine; it also tells the allocator to
+    /// give large blocks back, so that memory stays bounded.
     pub fn new() -> Result<Self, Problem> {
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get());
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -68,6 +69,7 @@ impl SedonaEngine {
                 Problem::new(Code::Io, "the engine's threads cannot be started").cause(error.to_string())
             })?;
         proj::use_for_sedona()?;
+        memory::give_back_large_blocks();
         let version = format!(
             "0.5 (DataFusion {}, GEOS {}, PROJ {})",
             datafusion::DATAFUSION_VERSION,
