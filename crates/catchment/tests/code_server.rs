@@ -1,4 +1,5 @@
 //! The code server over real gRPC.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests may fail the test")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

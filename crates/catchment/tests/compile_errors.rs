@@ -3,6 +3,7 @@
 //! Each file of `tests/ui` is compiled against the library that this test was built with; a line that ends with
 //! `//~ text` has to give an error with that text, and no other line an error of its own. (`trybuild` would
 //! compile every dependency again in a profile of its own.)
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests may fail the test")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ fn compile(library: &Path, file: &Path) -> BTreeSet<(usize, String)> {
         Some((line, text.split_once(": ")?.1.to_owned()))
     });
     let found: BTreeSet<_> = found.collect();
-    assert!(output.status.success() != (!found.is_empty()), "{errors}");
+    assert_eq!(output.status.success(), found.is_empty(), "{errors}");
     found
 }
 

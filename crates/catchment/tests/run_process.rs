@@ -1,5 +1,6 @@
 //! Runs in processes of their own. This program is both: with arguments it is a code location, without it starts
 //! itself as one and looks at what its processes leave in the state.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests may fail the test")]
 
 use std::process::{Child, Command as Process, ExitCode, Stdio};
 use std::time::Duration;

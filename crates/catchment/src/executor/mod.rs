@@ -39,4 +39,5 @@ impl Halt {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
 mod run_tests;
