@@ -1,113 +1,47 @@
 //! The columns of a dataset in the words of the ledger.
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use catchment_model::documents::{ColumnSchema, ColumnSchemas, TypeName};
 
-/// The closed list of types that the ledger and the catalogue speak of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnType {
-    /// Text.
-    String,
-    /// A whole number.
-    Integer,
-    /// A number with a binary fraction.
-    Float,
-    /// True or false.
-    Boolean,
-    /// A date and time, with or without a zone.
-    Timestamp,
-    /// A day.
-    Date,
-    /// A time of day.
-    Time,
-    /// A number with a decimal fraction.
-    Decimal,
-    /// Bytes.
-    Binary,
-    /// Several values of one type.
-    Array,
-    /// Several named values.
-    Struct,
-    /// Keys and values.
-    Map,
-    /// A geometry as WKB.
-    Geometry,
-    /// Anything else.
-    Unknown,
-}
-
-impl ColumnType {
-    /// The name as the ledger stores it: `STRING`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::String => "STRING",
-            Self::Integer => "INTEGER",
-            Self::Float => "FLOAT",
-            Self::Boolean => "BOOLEAN",
-            Self::Timestamp => "TIMESTAMP",
-            Self::Date => "DATE",
-            Self::Time => "TIME",
-            Self::Decimal => "DECIMAL",
-            Self::Binary => "BINARY",
-            Self::Array => "ARRAY",
-            Self::Struct => "STRUCT",
-            Self::Map => "MAP",
-            Self::Geometry => "GEOMETRY",
-            Self::Unknown => "UNKNOWN",
+/// The type of an Arrow type. Dictionaries are what they encode.
+pub fn type_name(data_type: &DataType) -> TypeName {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => TypeName::String,
+        DataType::Boolean => TypeName::Boolean,
+        t if t.is_integer() => TypeName::Integer,
+        t if t.is_floating() => TypeName::Float,
+        t if t.is_decimal() => TypeName::Decimal,
+        DataType::Timestamp(..) => TypeName::Timestamp,
+        DataType::Date32 | DataType::Date64 => TypeName::Date,
+        DataType::Time32(_) | DataType::Time64(_) => TypeName::Time,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            TypeName::Binary
         }
-    }
-
-    /// The type of an Arrow type. Dictionaries are what they encode.
-    pub fn of(data_type: &DataType) -> Self {
-        match data_type {
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::String,
-            DataType::Boolean => Self::Boolean,
-            t if t.is_integer() => Self::Integer,
-            t if t.is_floating() => Self::Float,
-            t if t.is_decimal() => Self::Decimal,
-            DataType::Timestamp(..) => Self::Timestamp,
-            DataType::Date32 | DataType::Date64 => Self::Date,
-            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-                Self::Binary
-            }
-            DataType::List(_)
-            | DataType::LargeList(_)
-            | DataType::FixedSizeList(..)
-            | DataType::ListView(_)
-            | DataType::LargeListView(_) => Self::Array,
-            DataType::Struct(_) => Self::Struct,
-            DataType::Map(..) => Self::Map,
-            DataType::Dictionary(_, value) => Self::of(value),
-            _ => Self::Unknown,
-        }
+        DataType::List(_)
+        | DataType::LargeList(_)
+        | DataType::FixedSizeList(..)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_) => TypeName::Array,
+        DataType::Struct(_) => TypeName::Struct,
+        DataType::Map(..) => TypeName::Map,
+        DataType::Dictionary(_, value) => type_name(value),
+        _ => TypeName::Unknown,
     }
 }
 
-/// One column as the ledger describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ColumnSchema {
-    /// Its name in the file.
-    pub name: String,
-    /// Its type.
-    pub type_name: ColumnType,
-    /// What the type alone does not say, in lower case: `int32`, `utf8`, `timestamp(ms, UTC)`, `wkb`.
-    pub logical_type: String,
-    /// Whether it may hold nulls.
-    pub nullable: bool,
-}
-
-/// The columns of `schema`; the one named `geometry` is WKB.
-pub fn column_schema(schema: &Schema, geometry: Option<&str>) -> Vec<ColumnSchema> {
-    schema.fields().iter().map(|field| column(field, geometry == Some(field.name().as_str()))).collect()
+/// The columns of `schema`, in order; the one named `geometry` is WKB.
+pub fn column_schema(schema: &Schema, geometry: Option<&str>) -> ColumnSchemas {
+    let named = |field: &Field| (field.name().clone(), column(field, geometry == Some(field.name().as_str())));
+    schema.fields().iter().map(|field| named(field)).collect()
 }
 
 fn column(field: &Field, geometry: bool) -> ColumnSchema {
     let (type_name, logical_type) = if geometry {
-        (ColumnType::Geometry, "wkb".to_owned())
+        (TypeName::Geometry, "wkb".to_owned())
     } else {
-        (ColumnType::of(field.data_type()), logical(field.data_type()))
+        (type_name(field.data_type()), logical(field.data_type()))
     };
-    ColumnSchema { name: field.name().clone(), type_name, logical_type, nullable: field.is_nullable() }
+    ColumnSchema { title: None, description: None, type_name, logical_type, nullable: field.is_nullable() }
 }
 
 fn logical(data_type: &DataType) -> String {
@@ -147,7 +81,9 @@ mod tests {
 
     use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
-    use super::{ColumnType, column_schema};
+    use catchment_model::documents::TypeName;
+
+    use super::{column_schema, type_name};
 
     #[test]
     fn arrow_types_have_their_names_in_the_ledger() {
@@ -160,19 +96,19 @@ mod tests {
             Field::new("tags", DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))), true),
         ]);
         let columns = column_schema(&schema, Some("geom"));
-        let names: Vec<_> = columns.iter().map(|c| (c.type_name.as_str(), c.logical_type.as_str())).collect();
+        let names: Vec<_> = columns.values().map(|c| (c.type_name, c.logical_type.as_str())).collect();
         assert_eq!(
             names,
             [
-                ("GEOMETRY", "wkb"),
-                ("STRING", "utf8"),
-                ("INTEGER", "int64"),
-                ("TIMESTAMP", "timestamp(ms, UTC)"),
-                ("DECIMAL", "decimal(10, 2)"),
-                ("ARRAY", "list(utf8)"),
+                (TypeName::Geometry, "wkb"),
+                (TypeName::String, "utf8"),
+                (TypeName::Integer, "int64"),
+                (TypeName::Timestamp, "timestamp(ms, UTC)"),
+                (TypeName::Decimal, "decimal(10, 2)"),
+                (TypeName::Array, "list(utf8)"),
             ]
         );
         assert!(columns[0].nullable && !columns[2].nullable);
-        assert_eq!(ColumnType::of(&DataType::Null), ColumnType::Unknown);
+        assert_eq!(type_name(&DataType::Null), TypeName::Unknown);
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use catchment_model::documents::ColumnSchemas;
 use catchment_model::{Code, Problem};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -19,7 +20,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use crate::columns::{ColumnSchema, column_schema};
+use crate::columns::column_schema;
 use crate::hashing::HashingFile;
 
 mod covering;
@@ -48,8 +49,7 @@ pub struct GeoOptions {
 }
 
 impl GeoOptions {
-    /// A geometry column `geom` in the given CRS, at the level that was found best: beyond 3, time doubles
-    /// before a file shrinks by a few per cent.
+    /// A geometry column `geom` in the given CRS, at zstd's own default level.
     pub fn new(crs: Option<serde_json::Value>) -> Self {
         Self { geometry: "geom".to_owned(), crs, zstd_level: 3 }
     }
@@ -77,7 +77,7 @@ pub struct Written {
     /// Rows with an empty geometry.
     pub empty_geometries: u64,
     /// The columns of the dataset: all but the covering, which is derived.
-    pub column_schema: Vec<ColumnSchema>,
+    pub column_schema: ColumnSchemas,
     /// The name of the covering column.
     pub covering: String,
 }

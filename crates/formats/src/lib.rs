@@ -13,6 +13,6 @@ mod hashing;
 pub mod pump;
 pub mod wkb;
 
-pub use columns::{ColumnSchema, ColumnType, column_schema};
+pub use columns::column_schema;
 pub use geoparquet::{GeoOptions, GeoParquetWriter, Written};
 pub use pump::write_stream;

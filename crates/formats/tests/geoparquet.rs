@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, BinaryArray, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef};
 use catchment_formats::{GeoOptions, GeoParquetWriter, Written, write_stream};
+use catchment_model::documents::TypeName;
 use catchment_model::{Code, Problem};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
@@ -67,8 +68,8 @@ fn a_file_says_what_is_in_it_and_its_hash_is_that_of_its_bytes() {
     assert_eq!(written.bounds, Some([7.1, 46.2, 8.3, 47.4]));
     assert_eq!(written.geometry_types, ["Point", "Polygon"]);
     assert_eq!((written.null_geometries, written.empty_geometries), (1, 1));
-    let names: Vec<_> = written.column_schema.iter().map(|c| (c.name.as_str(), c.type_name.as_str())).collect();
-    assert_eq!(names, [("name", "STRING"), ("n", "INTEGER"), ("geom", "GEOMETRY")]);
+    let names: Vec<_> = written.column_schema.iter().map(|(name, c)| (name.as_str(), c.type_name)).collect();
+    assert_eq!(names, [("name", TypeName::String), ("n", TypeName::Integer), ("geom", TypeName::Geometry)]);
 
     let geo = geo(&written);
     assert_eq!((&geo["version"], &geo["primary_column"]), (&"1.1.0".into(), &"geom".into()));

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use catchment::Staged;
-use catchment_formats::ColumnType;
 use catchment_model::documents::{
-    AssetFormat, AssetKind, AssetMetadata, ColumnSchema, ContentHash, CrsOperation, EngineInfo, Provenance, RecipeRef,
-    Source, TypeName,
+    AssetFormat, AssetKind, AssetMetadata, ContentHash, CrsOperation, EngineInfo, Provenance, RecipeRef, Source,
 };
 use catchment_model::{Bounds, Manifest};
 
@@ -42,44 +40,13 @@ fn metadata(manifest: &Manifest, produced: &Produced) -> AssetMetadata {
         attribution: given.attribution.clone().filter(|t| !t.is_empty()),
         tags: given.tags.clone().unwrap_or_default(),
         header_mapping: renamed.map(|f| (f.source.clone(), f.column.clone())).collect(),
-        column_schema: written.column_schema.iter().map(column).collect(),
+        column_schema: written.column_schema.clone(),
         geometry_type: Some(geometry_type(&written.geometry_types)),
         geometry_column: Some("geom".to_owned()),
         feature_count: Some(written.rows),
         counts: counts(produced),
         checks: Vec::new(),
         warnings: warnings(produced),
-    }
-}
-
-/// A column as the ledger keeps it.
-fn column(column: &catchment_formats::ColumnSchema) -> (String, ColumnSchema) {
-    let schema = ColumnSchema {
-        title: None,
-        description: None,
-        type_name: type_name(column.type_name),
-        logical_type: column.logical_type.clone(),
-        nullable: column.nullable,
-    };
-    (column.name.clone(), schema)
-}
-
-fn type_name(of: ColumnType) -> TypeName {
-    match of {
-        ColumnType::String => TypeName::String,
-        ColumnType::Integer => TypeName::Integer,
-        ColumnType::Float => TypeName::Float,
-        ColumnType::Boolean => TypeName::Boolean,
-        ColumnType::Timestamp => TypeName::Timestamp,
-        ColumnType::Date => TypeName::Date,
-        ColumnType::Time => TypeName::Time,
-        ColumnType::Decimal => TypeName::Decimal,
-        ColumnType::Binary => TypeName::Binary,
-        ColumnType::Array => TypeName::Array,
-        ColumnType::Struct => TypeName::Struct,
-        ColumnType::Map => TypeName::Map,
-        ColumnType::Geometry => TypeName::Geometry,
-        ColumnType::Unknown => TypeName::Unknown,
     }
 }
 
