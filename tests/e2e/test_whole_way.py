@@ -85,6 +85,14 @@ def test_an_uploader_writes_the_landing_zone_and_only_reads_the_lake(home):
     anna = home.s3(key["access_key"], key["secret_key"])
     anna.put_object(Bucket="landing-zone", Key="anna/a.txt", Body=b"a")
     anna.list_objects_v2(Bucket="data-lake")
+    manifest = {"batch_id": "annas", "uploader": "somebody", "intent": "ingest_vector", "metadata": {},
+                "files": [{"path": "s3://landing-zone/anna/h.fgb", "type": "vector", "format": "FlatGeobuf"}]}
+    anna.upload_file(str(TOWN / "hydrants.fgb"), "landing-zone", "anna/h.fgb")
+    anna.put_object(Bucket="landing-zone", Key="manifests/annas.json", Body=json.dumps(manifest))
+    record = home.ended("annas")["manifest"]
+    assert (record["status"], record["principal"], record["uploader"]) == ("success", "anna", "somebody")
+    commits = [a for a in home.get("/api/v1/activity")["activity"] if a["action"] == "asset.commit"]
+    assert [a["user"] for a in commits] == ["anna"]
     try:
         anna.put_object(Bucket="data-lake", Key="anna/a.txt", Body=b"a")
     except anna.exceptions.ClientError as error:

@@ -1,5 +1,6 @@
 //! The assets of the pipeline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use catchment::{AssetContext, Config, Input, Res, Staged};
@@ -33,8 +34,15 @@ pub async fn raw_spatial_asset(
     recipes: Res<Recipes>,
 ) -> Result<Staged, Problem> {
     let scratch = ctx.scratch()?;
-    let tools =
-        vector::Tools { landing: &landing, worker: &gdal, engine: &*engine, recipes: &recipes, scratch: &scratch };
+    let reported = ctx.clone();
+    let tools = vector::Tools {
+        landing: &landing,
+        worker: &gdal,
+        engine: &*engine,
+        recipes: &recipes,
+        scratch: &scratch,
+        on_rows: Arc::new(move |rows, of| reported.progress(rows, of, "rows")),
+    };
     let (staged, produced) = vector::stage(tools, &admitted.manifest).await?;
     for check in vector::checks(&produced) {
         ctx.report_check(check);

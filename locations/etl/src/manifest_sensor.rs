@@ -101,6 +101,9 @@ fn request(job: &str, manifest: Manifest, claim: ClaimKey, principal: Option<Str
     if let Some(TagValue::Integer(priority)) = manifest.metadata.tag("priority") {
         run_tags.insert(tags::PRIORITY.to_owned(), priority.to_string());
     }
+    if let Some(principal) = &principal {
+        run_tags.insert("catchment/principal".to_owned(), principal.clone());
+    }
     let object = Some(ManifestObject { key: claim.key.clone(), etag: claim.etag.clone(), principal });
     let config = Admitted { manifest, object };
     RunRequest {

@@ -36,7 +36,12 @@ pub struct Tools<'a> {
     pub recipes: &'a Recipes,
     /// The run's scratch folder.
     pub scratch: &'a Path,
+    /// Told how many rows have been read, and of how many where the file says.
+    pub on_rows: OnRows,
 }
+
+/// Is told how many rows have been read, and of how many.
+pub type OnRows = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
 
 /// A source file as it was read.
 #[derive(Debug, Clone)]
@@ -126,7 +131,7 @@ async fn produce(tools: Tools<'_>, manifest: &Manifest, entry: &FileEntry) -> Re
         .engine
         .transform(TransformJob {
             schema: Arc::clone(&reader.schema),
-            input: Box::pin(until_the_end(reader, Arc::clone(&summary))),
+            input: Box::pin(until_the_end(reader, Arc::clone(&summary), tools.on_rows)),
             crs: header.crs.clone(),
             recipe: Arc::clone(&recipe),
             tags: tags(manifest)?,
@@ -199,13 +204,18 @@ fn local_name(name: &str) -> String {
 fn until_the_end(
     reader: VectorReader,
     summary: Arc<Mutex<Option<ReadSummary>>>,
+    on_rows: OnRows,
 ) -> impl futures::Stream<Item = Result<RecordBatch, Problem>> + Send {
-    futures::stream::unfold(Some(reader), move |reader| {
-        let summary = Arc::clone(&summary);
+    futures::stream::unfold(Some((reader, 0)), move |state| {
+        let (summary, on_rows) = (Arc::clone(&summary), Arc::clone(&on_rows));
         async move {
-            let mut reader = reader?;
+            let (mut reader, mut rows) = state?;
             match reader.next().await {
-                Ok(Some(batch)) => Some((Ok(batch), Some(reader))),
+                Ok(Some(batch)) => {
+                    rows += batch.num_rows() as u64;
+                    on_rows(rows, reader.header.feature_count);
+                    Some((Ok(batch), Some((reader, rows))))
+                }
                 Ok(None) => {
                     *summary.lock().unwrap_or_else(PoisonError::into_inner) = reader.summary().cloned();
                     None

@@ -34,7 +34,7 @@ async fn to_the_end(batch: &Announced, api: &Api, progress: &mut Progress) -> Re
     loop {
         let query = [("after", after.to_string()), ("wait_ms", WAIT_MS.into())];
         let list: EventList = api.get(&format!("{}/events", run_path(&run_id)), &query).await?;
-        list.events.iter().filter_map(stage).for_each(|text| progress.stage(&text));
+        list.events.iter().for_each(|event| show(event, progress));
         after = list.cursor;
         if list.ended {
             break;
@@ -77,6 +77,18 @@ fn not_admitted(batch: &Announced, sensor: Option<Problem>, seen: Option<jiff::T
         .place(batch.key.clone())
         .cause(cause)
         .remedy("see `catchment doctor`; the manifest stays where it is and is admitted as soon as a daemon runs")
+}
+
+/// Shows how far the run is by an event: a stage, or how much of one is done.
+fn show(event: &EventView, progress: &mut Progress) {
+    if let Some(text) = stage(event) {
+        progress.stage(&text);
+    }
+    let counted = &event.data["progress"];
+    if let (Some(done), Some(step)) = (counted["done"].as_u64(), &event.step_key) {
+        let unit = counted["unit"].as_str().unwrap_or_default();
+        progress.count(&format!("{step} {unit}"), done, counted["total"].as_u64());
+    }
 }
 
 /// What an event says about how far the run is.
