@@ -78,12 +78,13 @@ def main():
     p.add_argument("--intent", default="generalize_vector")
     a = p.parse_args()
     base = pathlib.Path(tempfile.mkdtemp(prefix="cm-poly-"))
+    home = Installation(base / "home")
     try:
         source = base / "buildings.geojson"
         subprocess.run([sys.executable, a.bench / "gen_vectors.py", str(a.n), source], check=True)
         print(json.dumps({"input": f"{a.n} polygons, GeoJSON", "mb": round(source.stat().st_size / 1e6), "bin": str(BIN)}))
         (base / "home").mkdir()
-        home = Installation(base / "home").start()
+        home.start()
         ours, phases, rows, peaks = [], [], {}, {}
         theirs = {"geopandas": [], "duckdb --hilbert": []}
         for i in range(a.runs):
@@ -114,6 +115,7 @@ def main():
                               "rows": rows[name], "times_ours": round(wall / median, 2),
                               "times_our_run": round(wall / statistics.median(phases), 2)}))
     finally:
+        home.kill_all()
         shutil.rmtree(base, ignore_errors=True)
 
 

@@ -91,11 +91,12 @@ def compare(ours, theirs):
 
 def main():
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="cm-out-"))
+    home = Installation(scratch / "home")
     failed = []
     try:
         (scratch / "home").mkdir()
         (scratch / "lake").mkdir()
-        home = Installation(scratch / "home").start()
+        home.start()
         files = []
         for dataset, file, options, (path, layer) in sources(scratch):
             home.cli("ingest", file, "--dataset", dataset, *options)
@@ -117,6 +118,7 @@ def main():
         if subprocess.run([ROOT / "tests/outsiders/run", *files]).returncode:
             failed.append("an outsider found fault: see above")
     finally:
+        home.kill_all()
         shutil.rmtree(scratch, ignore_errors=True)
     print("\n".join(failed) or "every outsider agrees")
     return 1 if failed else 0
