@@ -11,10 +11,6 @@ use crate::{Home, Secret};
 pub struct Environment {
     /// `CATCHMENT_HOME`, else `DAGSTER_HOME`, else `./.catchment`.
     pub home: PathBuf,
-    /// `MINIO_ENDPOINT` as `host:port`; `None` means the embedded S3 server.
-    pub s3_endpoint: Option<String>,
-    /// `MINIO_USE_SSL`.
-    pub s3_tls: bool,
     /// `MINIO_ROOT_USER` and `MINIO_ROOT_PASSWORD`, where both are set.
     pub s3_root: Option<(String, Secret)>,
     /// `MINIO_LANDING_BUCKET`.
@@ -59,19 +55,16 @@ impl Environment {
                     .remedy(format!("unset {name}: the embedded default is then used")));
             }
         }
-        let s3_tls = match get("MINIO_USE_SSL").as_deref() {
-            None | Some("false" | "0" | "no") => false,
-            Some("true" | "1" | "yes") => true,
-            Some(other) => {
-                return Err(Problem::new(Code::InvalidConfig, format!("`{other}` is neither true nor false"))
+        match get("MINIO_USE_SSL").as_deref() {
+            None | Some("false" | "0" | "no") => {}
+            Some(_) => {
+                return Err(Problem::new(Code::InvalidConfig, "the embedded S3 server does not speak TLS")
                     .place("MINIO_USE_SSL")
-                    .remedy("set it to true or false"));
+                    .remedy("unset it, or set it to false"));
             }
-        };
+        }
         Ok(Self {
             home: get("CATCHMENT_HOME").or_else(|| get("DAGSTER_HOME")).unwrap_or_else(|| ".catchment".into()).into(),
-            s3_endpoint: get("MINIO_ENDPOINT"),
-            s3_tls,
             s3_root: get("MINIO_ROOT_USER").zip(get("MINIO_ROOT_PASSWORD").map(Secret::new)),
             landing_bucket: get("MINIO_LANDING_BUCKET").unwrap_or_else(|| "landing-zone".into()),
             lake_bucket: get("MINIO_LAKE_BUCKET").unwrap_or_else(|| "data-lake".into()),
@@ -107,5 +100,13 @@ mod tests {
     fn a_backend_that_is_not_there_yet_is_refused_by_name() {
         let error = Environment::from_lookup(|n| (n == "MONGO_HOST").then(|| "db".into())).unwrap_err();
         assert_eq!(error.place.as_deref(), Some("MONGO_HOST"));
+    }
+
+    #[test]
+    fn tls_that_is_not_there_is_refused_and_not_passed_over() {
+        let with =
+            |value: &'static str| Environment::from_lookup(move |n| (n == "MINIO_USE_SSL").then(|| value.into()));
+        assert!(with("false").is_ok());
+        assert_eq!(with("true").unwrap_err().place.as_deref(), Some("MINIO_USE_SSL"));
     }
 }
