@@ -41,6 +41,44 @@ event_kinds! {
     RunCanceling = "PIPELINE_CANCELING",
     /// The run ended early.
     RunCanceled = "PIPELINE_CANCELED",
+    /// A step's worker is being started.
+    StepWorkerStarting = "STEP_WORKER_STARTING",
+    /// A step's worker works.
+    StepWorkerStarted = "STEP_WORKER_STARTED",
+    /// A resource is being made.
+    ResourceInitStarted = "RESOURCE_INIT_STARTED",
+    /// A resource was made.
+    ResourceInitSuccess = "RESOURCE_INIT_SUCCESS",
+    /// A resource could not be made.
+    ResourceInitFailure = "RESOURCE_INIT_FAILURE",
+    /// Where a step's captured output is kept.
+    LogsCaptured = "LOGS_CAPTURED",
+    /// A step took a value.
+    StepInput = "STEP_INPUT",
+    /// An IO manager loaded a value.
+    LoadedInput = "LOADED_INPUT",
+    /// An IO manager stored a value.
+    HandledOutput = "HANDLED_OUTPUT",
+    /// A step failed and will be tried again.
+    StepUpForRetry = "STEP_UP_FOR_RETRY",
+    /// A step is being tried again.
+    StepRestarted = "STEP_RESTARTED",
+    /// A hook ended well.
+    HookCompleted = "HOOK_COMPLETED",
+    /// A hook failed; the step's outcome stands.
+    HookErrored = "HOOK_ERRORED",
+    /// A hook did not concern the step's outcome.
+    HookSkipped = "HOOK_SKIPPED",
+    /// A run is about to materialise an asset.
+    AssetMaterializationPlanned = "ASSET_MATERIALIZATION_PLANNED",
+    /// A run was about to materialise an asset, and did not.
+    AssetFailedToMaterialize = "ASSET_FAILED_TO_MATERIALIZE",
+    /// A run is about to evaluate a check.
+    AssetCheckEvaluationPlanned = "ASSET_CHECK_EVALUATION_PLANNED",
+    /// An asset's materialisations were forgotten.
+    AssetWiped = "ASSET_WIPED",
+    /// An asset became fresh or stale by its policy.
+    FreshnessStateChange = "FRESHNESS_STATE_CHANGE",
     /// A step began.
     StepStart = "STEP_START",
     /// A step gave a value.
@@ -118,11 +156,25 @@ pub struct NewEvent {
     pub level: Level,
     /// A sentence for people.
     pub message: String,
-    /// What belongs to its kind: `{asset_key, partition, metadata}` of a materialisation,
-    /// `{asset_key, check_name, passed, severity, blocking, metadata}` of a check, `{problem}` of a failure,
-    /// `{duration_ms}` of a step's end; `null` elsewhere.
+    /// What belongs to its kind. Events about an asset (materialised, planned, failed, observed, checked) hold
+    /// `asset_key` and, where there is one, `partition`: the state indexes both. Besides: `{metadata, data_version,
+    /// code_version, input_data_versions}` of a materialisation (`metadata` is a [`crate::metadata::Metadata`]),
+    /// `{check_name, passed, severity, blocking, metadata}` of a check, `{problem}` of a failure, `{duration_ms}` of a
+    /// step's end, `{problem, attempt, seconds_to_wait}` of a step that is up for retry; `null` elsewhere.
     #[serde(default)]
     pub data: serde_json::Value,
+}
+
+impl NewEvent {
+    /// The asset that it is about.
+    pub fn asset_key(&self) -> Option<&str> {
+        self.data.get("asset_key")?.as_str()
+    }
+
+    /// The partition that it is about.
+    pub fn partition(&self) -> Option<&str> {
+        self.data.get("partition")?.as_str()
+    }
 }
 
 /// An event of the log.

@@ -19,6 +19,9 @@ impl RunId {
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
+
+    /// What stands in an event that belongs to no run: one that was reported from outside, or by a sensor.
+    pub const NONE: Self = Self(Uuid::nil());
 }
 
 impl fmt::Display for RunId {
@@ -55,11 +58,13 @@ pub enum RunStatus {
     Canceling,
     /// Ended early, as asked.
     Canceled,
+    /// Kept by someone outside, who reports what becomes of it.
+    Managed,
 }
 
 impl RunStatus {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NotStarted,
         Self::Queued,
         Self::Starting,
@@ -68,6 +73,7 @@ impl RunStatus {
         Self::Failure,
         Self::Canceling,
         Self::Canceled,
+        Self::Managed,
     ];
 
     /// Whether nothing more happens to a run in this status.
@@ -91,6 +97,7 @@ impl RunStatus {
             Self::Failure => "FAILURE",
             Self::Canceling => "CANCELING",
             Self::Canceled => "CANCELED",
+            Self::Managed => "MANAGED",
         }
     }
 }
@@ -109,6 +116,37 @@ impl FromStr for RunStatus {
     }
 }
 
+/// What of a job a run is about. Empty: everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Selection {
+    /// These assets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assets: Vec<String>,
+    /// These checks, as `<asset>:<check>`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<String>,
+    /// These steps; what they need from others is taken from the parent run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
+}
+
+impl Selection {
+    /// Whether it is about everything.
+    pub fn is_everything(&self) -> bool {
+        self.assets.is_empty() && self.checks.is_empty() && self.steps.is_empty()
+    }
+}
+
+/// What names a run for ever: a second run with the same scope and key is never made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunKey {
+    /// Who asks: `sensor:<location>/<name>`, `schedule:<location>/<name>`, `backfill:<id>`, `retry:<run id>`.
+    pub scope: String,
+    /// What is asked for.
+    pub key: String,
+}
+
 /// What it takes to make a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewRun {
@@ -124,6 +162,15 @@ pub struct NewRun {
     pub tags: BTreeMap<String, String>,
     /// The partition, also in the tag `dagster/partition`.
     pub partition_key: Option<String>,
+    /// What of the job is to run.
+    #[serde(default)]
+    pub selection: Selection,
+    /// The run that it re-executes, also in the tag `dagster/parent_run_id`.
+    #[serde(default)]
+    pub parent_run_id: Option<RunId>,
+    /// The first run of the chain of re-executions, also in the tag `dagster/root_run_id`.
+    #[serde(default)]
+    pub root_run_id: Option<RunId>,
 }
 
 /// A run as it stands.
@@ -143,6 +190,15 @@ pub struct Run {
     pub tags: BTreeMap<String, String>,
     /// The partition.
     pub partition_key: Option<String>,
+    /// What of the job is to run.
+    #[serde(default)]
+    pub selection: Selection,
+    /// The run that it re-executes.
+    #[serde(default)]
+    pub parent_run_id: Option<RunId>,
+    /// The first run of the chain of re-executions.
+    #[serde(default)]
+    pub root_run_id: Option<RunId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its process was asked for (STARTING).

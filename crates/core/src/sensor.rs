@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use catchment_model::Problem;
 use serde::{Deserialize, Serialize};
 
-use crate::run::RunId;
+use crate::event::{Event, NewEvent};
+use crate::run::{Run, RunId, Selection};
 
 /// What names an outside object for good: the same bytes put again under the same key are the same object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,13 +22,17 @@ pub struct ClaimKey {
     pub etag: String,
 }
 
-/// A run that a sensor asks for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A run that a sensor or schedule asks for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunRequest {
     /// What names this request for ever: the same key never gives a second run.
     pub run_key: Option<String>,
-    /// The job.
+    /// The job; empty where only assets are named: they are made by the hidden job [`ASSET_JOB`](crate::definitions::ASSET_JOB).
     pub job_name: String,
+    /// What of the job is to run.
+    #[serde(skip_serializing_if = "Selection::is_everything")]
+    pub selection: Selection,
     /// Run config.
     pub run_config: serde_json::Value,
     /// Tags.
@@ -56,8 +61,31 @@ pub struct AddPartitions {
     pub keys: Vec<String>,
 }
 
-/// What a sensor answers.
+/// Keys to take out of a dynamic partitions definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletePartitions {
+    /// The definition's name.
+    pub definition: String,
+    /// The keys; those that are not there are passed over.
+    pub keys: Vec<String>,
+}
+
+/// What the daemon tells a sensor besides its cursor.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SensorInput {
+    /// When its last tick began.
+    pub last_tick_at: Option<jiff::Timestamp>,
+    /// The events after the cursor that it asked for, oldest first: changes of status of a run-status sensor,
+    /// materialisations of an asset sensor.
+    pub events: Vec<Event>,
+    /// The runs that the events belong to.
+    pub runs: Vec<Run>,
+}
+
+/// What a sensor or schedule answers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SensorResult {
     /// The runs that it asks for.
     pub run_requests: Vec<RunRequest>,
@@ -65,12 +93,15 @@ pub struct SensorResult {
     pub rejections: Vec<Rejection>,
     /// Partitions to add in the same transaction.
     pub add_partitions: Vec<AddPartitions>,
+    /// Partitions to take out in the same transaction.
+    pub delete_partitions: Vec<DeletePartitions>,
+    /// Events about assets that it reports; they belong to no run ([`RunId::NONE`]).
+    pub asset_events: Vec<NewEvent>,
     /// Why it asks for nothing.
     pub skip_reason: Option<String>,
     /// The new cursor; `None` keeps the old one.
     pub cursor: Option<String>,
     /// Whether there was more than one evaluation takes: the next follows at once.
-    #[serde(default)]
     pub more: bool,
 }
 

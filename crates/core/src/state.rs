@@ -27,6 +27,8 @@ pub enum Command {
     Cancel,
     /// Its process has let go after a cancel, or never will.
     Canceled,
+    /// End it at once, whatever its process does: the lease's epoch rises, so that the process can write nothing more.
+    ForceCancel,
 }
 
 /// A command that a run in this status does not take.
@@ -51,6 +53,7 @@ impl Command {
             Self::Fail(_) => "fail",
             Self::Cancel => "cancel",
             Self::Canceled => "canceled",
+            Self::ForceCancel => "force_cancel",
         }
     }
 }
@@ -64,13 +67,16 @@ pub fn transition(from: RunStatus, command: &Command) -> Result<(RunStatus, Even
     Ok(match (from, command) {
         (S::NotStarted, Command::Enqueue) => (S::Queued, EventKind::RunEnqueued),
         (S::Queued | S::NotStarted, Command::Launch) => (S::Starting, EventKind::RunStarting),
-        (S::Starting, Command::Start) => (S::Started, EventKind::RunStart),
+        (S::Starting | S::Managed, Command::Start) => (S::Started, EventKind::RunStart),
         (S::Starting, Command::Requeue) => (S::Queued, EventKind::RunEnqueued),
         (S::Started | S::Canceling, Command::Succeed) => (S::Success, EventKind::RunSuccess),
-        (S::NotStarted | S::Queued | S::Starting | S::Started, Command::Fail(_)) => (S::Failure, EventKind::RunFailure),
-        (S::NotStarted | S::Queued, Command::Cancel) => (S::Canceled, EventKind::RunCanceled),
+        (S::NotStarted | S::Queued | S::Starting | S::Started | S::Managed, Command::Fail(_)) => {
+            (S::Failure, EventKind::RunFailure)
+        }
+        (S::NotStarted | S::Queued | S::Managed, Command::Cancel) => (S::Canceled, EventKind::RunCanceled),
         (S::Starting | S::Started, Command::Cancel) => (S::Canceling, EventKind::RunCanceling),
         (S::Canceling, Command::Canceled | Command::Fail(_)) => (S::Canceled, EventKind::RunCanceled),
+        (from, Command::ForceCancel) if !from.is_final() => (S::Canceled, EventKind::RunCanceled),
         (from, command) => return Err(Refused { from, command: command.name() }),
     })
 }
@@ -92,6 +98,7 @@ mod tests {
             Just(Command::Fail(Problem::new(Code::Io, "x"))),
             Just(Command::Cancel),
             Just(Command::Canceled),
+            Just(Command::ForceCancel),
         ]
     }
 

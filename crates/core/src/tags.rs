@@ -18,3 +18,43 @@ pub const FAILURE_REASON: &str = "dagster/failure_reason";
 pub const PARENT_RUN_ID: &str = "dagster/parent_run_id";
 /// The first run of a chain of re-executions.
 pub const ROOT_RUN_ID: &str = "dagster/root_run_id";
+/// The prefix of tags that belong to the system and are shown.
+pub const SYSTEM_PREFIX: &str = "dagster/";
+/// The prefix of tags that belong to the system and are not shown.
+pub const HIDDEN_PREFIX: &str = ".dagster/";
+/// The prefix of a multi-dimensional partition's tags, followed by the dimension.
+pub const PARTITION_DIMENSION_PREFIX: &str = "dagster/partition/";
+/// The first key of a run over a range of partitions.
+pub const PARTITION_RANGE_START: &str = "dagster/asset_partition_range_start";
+/// The last key of a run over a range of partitions.
+pub const PARTITION_RANGE_END: &str = "dagster/asset_partition_range_end";
+/// The schedule that asked for a run.
+pub const SCHEDULE_NAME: &str = "dagster/schedule_name";
+/// The time that a scheduled run stands for, in RFC 3339.
+pub const SCHEDULED_EXECUTION_TIME: &str = ".dagster/scheduled_execution_time";
+/// The backfill that asked for a run.
+pub const BACKFILL: &str = "dagster/backfill";
+/// How often a failed run is run again: an integer.
+pub const MAX_RETRIES: &str = "dagster/max_retries";
+/// What of a failed run is run again: `FROM_FAILURE` or `ALL_STEPS`.
+pub const RETRY_STRATEGY: &str = "dagster/retry_strategy";
+/// Whether a run whose step failed is run again: `true` or `false`.
+pub const RETRY_ON_STEP_FAILURE: &str = "dagster/retry_on_asset_or_op_failure";
+/// Whether a failed run will be run again: `true` or `false`.
+pub const WILL_RETRY: &str = "dagster/will_retry";
+/// The run that runs a failed one again.
+pub const AUTO_RETRY_RUN_ID: &str = "dagster/auto_retry_run_id";
+/// How often the run was run before: an integer.
+pub const RETRY_NUMBER: &str = "dagster/retry_number";
+/// Set on a run that goes on where another failed.
+pub const RESUME_RETRY: &str = "dagster/is_resume_retry";
+/// Set on a run that makes the assets that another did not.
+pub const ASSET_RESUME_RETRY: &str = "dagster/is_asset_resume_retry";
+/// The longest time that a run may work, in seconds.
+pub const MAX_RUNTIME: &str = "dagster/max_runtime";
+/// The concurrency pool of a step, as a tag (the older way to say it).
+pub const CONCURRENCY_KEY: &str = "dagster/concurrency_key";
+/// Set on a run that an automation condition asked for.
+pub const FROM_AUTOMATION_CONDITION: &str = "dagster/from_automation_condition";
+/// Who asked for a run.
+pub const USER: &str = "user";
