@@ -1,103 +1,211 @@
 //! Which runs may start next. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
 use crate::run::{Run, RunId, RunStatus};
 use crate::tags;
 
 /// What bounds the runs that work at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Runs that are being started, work, or are being cancelled.
-    pub max_concurrent_runs: usize,
+    /// Runs that are being started, work, or are being cancelled; `None` does not bound, 0 starts none.
+    pub max_concurrent_runs: Option<usize>,
+    /// The same for runs with a tag. All of them hold.
+    pub tags: Vec<TagLimit>,
+    /// Free slots of the pools that have a limit, by pool. At [`Granularity::Step`], slots that no step holds; at
+    /// [`Granularity::Run`], the limit: who holds them follows from the runs.
+    pub pools: BTreeMap<String, usize>,
+    /// What takes a slot of a pool.
+    pub granularity: Granularity,
 }
 
-/// The queued runs to launch now, in this order: the highest priority first (tag `dagster/priority`, an integer, 0
-/// where it is missing or is none), and among equals the one that has waited longest.
+/// What takes a slot of a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Granularity {
+    /// A step, while it works. A run of which every first step would have to wait stays in the queue.
+    #[default]
+    #[serde(rename = "op")]
+    Step,
+    /// A run with any step of the pool, while it works.
+    Run,
+}
+
+/// How many runs with a tag may work at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagLimit {
+    /// The tag.
+    pub key: String,
+    /// Of which runs with it the limit speaks.
+    pub value: TagValue,
+    /// So many.
+    pub limit: usize,
+}
+
+/// Of which runs with a tag a limit speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TagValue {
+    /// All together, whatever their value.
+    Any,
+    /// Those with the same value, for each value.
+    PerUniqueValue,
+    /// Those with this value.
+    Is(String),
+}
+
+/// The pools of a run's steps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunPools {
+    /// The pool of each step that can begin at once; `None` for a step without one.
+    pub first: Vec<Option<String>>,
+    /// The pools of all steps.
+    pub all: BTreeSet<String>,
+}
+
+/// Why a queued run has to wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "waits_for", rename_all = "snake_case")]
+pub enum Waits {
+    /// The limit of concurrent runs is reached.
+    Runs {
+        /// The limit.
+        limit: usize,
+    },
+    /// A limit of runs with a tag is reached.
+    Tag {
+        /// The tag.
+        key: String,
+        /// The run's value of it.
+        value: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// A pool has no free slot.
+    Pool {
+        /// The pool.
+        pool: String,
+    },
+}
+
+/// What becomes of the queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Runs to launch now, in this order.
+    pub launch: Vec<RunId>,
+    /// The others, in the order of their turn.
+    pub wait: Vec<(RunId, Waits)>,
+}
+
+/// The queued runs to launch now: the highest priority first (tag `dagster/priority`, an integer, 0 where it is
+/// missing or is none), and among equals the one that has waited longest. A run that has to wait for a tag or a pool
+/// is overtaken by those that need not.
 ///
-/// `runs` are all that are not final, oldest first.
-pub fn next(runs: &[Run], limits: Limits) -> Vec<RunId> {
-    let active = runs.iter().filter(|run| run.status.is_active()).count();
-    let free = limits.max_concurrent_runs.saturating_sub(active);
+/// `runs` are all that are not final, oldest first; `pools` tells those of a run.
+pub fn next(runs: &[Run], limits: &Limits, pools: &dyn Fn(&Run) -> RunPools) -> Decision {
+    let mut used = Used::default();
+    for run in runs.iter().filter(|run| run.status.is_active()) {
+        used.take(run, limits, pools);
+    }
     let mut queued: Vec<_> = runs.iter().filter(|run| run.status == RunStatus::Queued).collect();
     queued.sort_by_key(|run| std::cmp::Reverse(priority(run)));
-    queued.into_iter().take(free).map(|run| run.run_id).collect()
+    let mut decision = Decision::default();
+    for run in queued {
+        match used.blocks(run, limits, pools) {
+            Some(reason) => decision.wait.push((run.run_id, reason)),
+            None => {
+                used.take(run, limits, pools);
+                if limits.granularity == Granularity::Step {
+                    used.reserve(&pools(run));
+                }
+                decision.launch.push(run.run_id);
+            }
+        }
+    }
+    decision
 }
 
-fn priority(run: &Run) -> i64 {
+/// What is in use, those that were just chosen included.
+#[derive(Debug, Default)]
+struct Used {
+    runs: usize,
+    tags: Vec<BTreeMap<String, usize>>,
+    pools: BTreeMap<String, usize>,
+}
+
+impl Used {
+    fn take(&mut self, run: &Run, limits: &Limits, pools: &dyn Fn(&Run) -> RunPools) {
+        self.runs += 1;
+        self.tags.resize_with(limits.tags.len(), BTreeMap::new);
+        for (limit, used) in limits.tags.iter().zip(&mut self.tags) {
+            if let Some(counted) = limit.counts(run) {
+                *used.entry(counted).or_default() += 1;
+            }
+        }
+        if limits.granularity == Granularity::Run && !limits.pools.is_empty() {
+            for pool in pools(run).all {
+                *self.pools.entry(pool).or_default() += 1;
+            }
+        }
+    }
+
+    /// The first steps of a run that is launched will take slots.
+    fn reserve(&mut self, pools: &RunPools) {
+        for pool in pools.first.iter().flatten() {
+            *self.pools.entry(pool.clone()).or_default() += 1;
+        }
+    }
+
+    fn blocks(&self, run: &Run, limits: &Limits, pools: &dyn Fn(&Run) -> RunPools) -> Option<Waits> {
+        if let Some(limit) = limits.max_concurrent_runs.filter(|limit| self.runs >= *limit) {
+            return Some(Waits::Runs { limit });
+        }
+        for (place, limit) in limits.tags.iter().enumerate() {
+            let Some(counted) = limit.counts(run) else { continue };
+            let used = self.tags.get(place).and_then(|used| used.get(&counted)).copied().unwrap_or(0);
+            if used >= limit.limit {
+                let value = run.tags.get(&limit.key).cloned().unwrap_or_default();
+                return Some(Waits::Tag { key: limit.key.clone(), value, limit: limit.limit });
+            }
+        }
+        if limits.pools.is_empty() {
+            return None;
+        }
+        let full = |pool: &str| {
+            let used = self.pools.get(pool).copied().unwrap_or(0);
+            limits.pools.get(pool).is_some_and(|slots| used >= *slots)
+        };
+        let pools = pools(run);
+        match limits.granularity {
+            Granularity::Run => pools.all.into_iter().find(|pool| full(pool)).map(|pool| Waits::Pool { pool }),
+            Granularity::Step => {
+                let first = pools.first.first().cloned().flatten()?;
+                let all = pools.first.iter().all(|pool| pool.as_deref().is_some_and(full));
+                all.then_some(Waits::Pool { pool: first })
+            }
+        }
+    }
+}
+
+impl TagLimit {
+    /// Under which name a run counts against this limit, if it does.
+    fn counts(&self, run: &Run) -> Option<String> {
+        let value = run.tags.get(&self.key)?;
+        match &self.value {
+            TagValue::Any => Some(String::new()),
+            TagValue::PerUniqueValue => Some(value.clone()),
+            TagValue::Is(only) => (only == value).then(String::new),
+        }
+    }
+}
+
+/// The place of a run in the queue: higher first.
+pub fn priority(run: &Run) -> i64 {
     run.tags.get(tags::PRIORITY).and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use jiff::Timestamp;
-    use proptest::prelude::*;
-
-    use super::{Limits, next, priority};
-    use crate::run::{Run, RunId, RunStatus};
-    use crate::tags;
-
-    fn run(status: RunStatus, priority: Option<&str>) -> Run {
-        Run {
-            run_id: RunId::random(),
-            job_name: "j".into(),
-            location: "l".into(),
-            status,
-            run_config: serde_json::Value::Null,
-            tags: priority.map(|p| (tags::PRIORITY.to_owned(), p.to_owned())).into_iter().collect::<BTreeMap<_, _>>(),
-            partition_key: None,
-            created_at: Timestamp::UNIX_EPOCH,
-            launched_at: None,
-            started_at: None,
-            ended_at: None,
-            lease_epoch: 0,
-            lease_until: None,
-            pid: None,
-            problem: None,
-        }
-    }
-
-    fn runs() -> impl Strategy<Value = Vec<Run>> {
-        let status = prop::sample::select(RunStatus::ALL.to_vec());
-        let priority = prop::option::of(prop::sample::select(vec!["-1", "0", "1", "7", "high"]));
-        prop::collection::vec((status, priority).prop_map(|(s, p)| run(s, p)), 0..30)
-    }
-
-    proptest! {
-        #[test]
-        fn no_slot_is_left_free_and_none_is_used_twice(runs in runs(), max in 0usize..12) {
-            let chosen = next(&runs, Limits { max_concurrent_runs: max });
-            let active = runs.iter().filter(|r| r.status.is_active()).count();
-            let queued = runs.iter().filter(|r| r.status == RunStatus::Queued).count();
-            prop_assert_eq!(chosen.len(), queued.min(max.saturating_sub(active)));
-            let mut unique = chosen.clone();
-            unique.sort();
-            unique.dedup();
-            prop_assert_eq!(unique.len(), chosen.len());
-        }
-
-        #[test]
-        fn nobody_is_overtaken_but_by_a_higher_priority(runs in runs(), max in 0usize..12) {
-            let chosen = next(&runs, Limits { max_concurrent_runs: max });
-            let place = |run: &Run| chosen.iter().position(|id| *id == run.run_id).unwrap_or(usize::MAX);
-            let queued: Vec<_> = runs.iter().filter(|r| r.status == RunStatus::Queued).collect();
-            for (older, first) in queued.iter().enumerate() {
-                for second in &queued[older + 1..] {
-                    if priority(first) >= priority(second) {
-                        prop_assert!(place(first) <= place(second));
-                    } else {
-                        prop_assert!(place(second) <= place(first));
-                    }
-                }
-            }
-        }
-
-        #[test]
-        fn only_queued_runs_are_chosen(runs in runs()) {
-            for id in next(&runs, Limits { max_concurrent_runs: 100 }) {
-                let run = runs.iter().find(|r| r.run_id == id);
-                prop_assert_eq!(run.map(|r| r.status), Some(RunStatus::Queued));
-            }
-        }
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;
