@@ -1,0 +1,324 @@
+//! Evaluation of a condition in one tick.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use catchment_model::Problem;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::cron::CronSchedule;
+use crate::mapping::{PartitionMapping, Sides};
+use crate::partitions::{PartitionContext, PartitionSubset, PartitionsDefinition, TimeWindow};
+
+use super::condition::DepSelection;
+use super::{AutomationCondition, AutomationView};
+
+/// What a condition keeps from tick to tick.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AutomationState {
+    /// The condition that was evaluated.
+    pub condition: Option<AutomationCondition>,
+    /// When.
+    pub evaluated_at: Option<Timestamp>,
+    /// The newest event that it knew of.
+    pub event: i64,
+    /// What it asked for.
+    pub requested: PartitionSubset,
+    /// What its `since` and `newly_true` were true of, by asset and expression.
+    pub subsets: BTreeMap<String, PartitionSubset>,
+    /// The code versions that it saw, by asset.
+    pub code_versions: BTreeMap<String, Option<String>>,
+}
+
+/// What came out of a tick.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The partitions to ask for.
+    pub true_subset: PartitionSubset,
+    /// To be kept for the next tick, in one transaction with what is asked for.
+    pub state: AutomationState,
+    /// Why, for people.
+    pub result: ConditionResult,
+}
+
+/// What a condition, or a part of it, came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConditionResult {
+    /// The asset that was looked at.
+    pub asset: String,
+    /// What the condition is called.
+    pub name: String,
+    /// Its label, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// How many partitions were candidates.
+    pub candidates: usize,
+    /// The partitions that it is true of.
+    pub true_subset: PartitionSubset,
+    /// The parts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ConditionResult>,
+}
+
+/// Evaluates the condition of an asset.
+///
+/// # Errors
+/// `invalid_config` where a partition mapping does not fit its assets.
+pub fn evaluate(
+    condition: &AutomationCondition,
+    asset: &str,
+    view: &dyn AutomationView,
+    previous: &AutomationState,
+    now: Timestamp,
+) -> Result<Evaluation, Problem> {
+    let tick = Tick { root: asset, condition, view, previous, now, next: RefCell::default(), all: RefCell::default() };
+    let candidates = tick.all(asset);
+    let result = tick.evaluate(condition, asset, &candidates, &Vec::new())?;
+    let (subsets, code_versions) = tick.next.into_inner();
+    let true_subset = result.true_subset.clone();
+    let state = AutomationState {
+        condition: Some(condition.clone()),
+        evaluated_at: Some(now),
+        event: view.newest_event(),
+        requested: true_subset.clone(),
+        subsets,
+        code_versions,
+    };
+    Ok(Evaluation { true_subset, state, result })
+}
+
+type Memory = (BTreeMap<String, PartitionSubset>, BTreeMap<String, Option<String>>);
+
+struct Tick<'a> {
+    root: &'a str,
+    condition: &'a AutomationCondition,
+    view: &'a dyn AutomationView,
+    previous: &'a AutomationState,
+    now: Timestamp,
+    next: RefCell<Memory>,
+    all: RefCell<BTreeMap<String, PartitionSubset>>,
+}
+
+/// The downstream conditions that are being looked into, which are not looked into again.
+type Within<'c> = Vec<&'c AutomationCondition>;
+
+impl Tick<'_> {
+    fn evaluate(
+        &self,
+        condition: &AutomationCondition,
+        asset: &str,
+        candidates: &PartitionSubset,
+        within: &Within<'_>,
+    ) -> Result<ConditionResult, Problem> {
+        let (true_subset, children) = match condition {
+            AutomationCondition::Labeled { label, condition } => {
+                let mut result = self.evaluate(condition, asset, candidates, within)?;
+                result.label = Some(label.clone());
+                return Ok(result);
+            }
+            AutomationCondition::And { operands } => {
+                let mut left = candidates.clone();
+                let mut children = Vec::new();
+                for operand in operands {
+                    let child = self.evaluate(operand, asset, &left, within)?;
+                    left = left.intersection(&child.true_subset);
+                    children.push(child);
+                }
+                (left, children)
+            }
+            AutomationCondition::Or { operands } => {
+                let mut found = PartitionSubset::empty();
+                let mut children = Vec::new();
+                for operand in operands {
+                    let child = self.evaluate(operand, asset, candidates, within)?;
+                    found = found.union(&child.true_subset);
+                    children.push(child);
+                }
+                (found.intersection(candidates), children)
+            }
+            AutomationCondition::Not { operand } => {
+                let child = self.evaluate(operand, asset, candidates, within)?;
+                (candidates.difference(&child.true_subset), vec![child])
+            }
+            AutomationCondition::Since { trigger, reset } => {
+                // Over all partitions, not only candidates, so that no change is missed.
+                let all = self.all(asset);
+                let trigger = self.evaluate(trigger, asset, &all, within)?;
+                let reset = self.evaluate(reset, asset, &all, within)?;
+                let key = memory_key(condition, asset);
+                let before = self.previous.subsets.get(&key).cloned().unwrap_or_default();
+                let found = before.union(&trigger.true_subset).difference(&reset.true_subset).intersection(&all);
+                self.next.borrow_mut().0.insert(key, found.clone());
+                (found.intersection(candidates), vec![trigger, reset])
+            }
+            AutomationCondition::NewlyTrue { operand } => {
+                let child = self.evaluate(operand, asset, &self.all(asset), within)?;
+                let key = memory_key(condition, asset);
+                let before = self.previous.subsets.get(&key).cloned().unwrap_or_default();
+                self.next.borrow_mut().0.insert(key, child.true_subset.clone());
+                (child.true_subset.difference(&before).intersection(candidates), vec![child])
+            }
+            AutomationCondition::AnyDepsMatch { condition, deps } => {
+                let children = self.deps(condition, deps, asset, candidates, within)?;
+                let found = children.iter().fold(PartitionSubset::empty(), |found, (_, down)| found.union(down));
+                (found.intersection(candidates), children.into_iter().map(|(child, _)| child).collect())
+            }
+            AutomationCondition::AllDepsMatch { condition, deps } => {
+                let children = self.deps(condition, deps, asset, candidates, within)?;
+                let found = children.iter().fold(candidates.clone(), |found, (_, down)| found.intersection(down));
+                (found, children.into_iter().map(|(child, _)| child).collect())
+            }
+            AutomationCondition::AnyDownstreamConditions => self.downstream(asset, candidates, within)?,
+            leaf => (self.leaf(leaf, asset, candidates).intersection(candidates), Vec::new()),
+        };
+        Ok(ConditionResult {
+            asset: asset.to_owned(),
+            name: condition.name(),
+            label: None,
+            candidates: candidates.len(),
+            true_subset,
+            children,
+        })
+    }
+
+    /// The condition of each dependency, and the candidates that need a partition of which it is true.
+    fn deps(
+        &self,
+        condition: &AutomationCondition,
+        deps: &DepSelection,
+        asset: &str,
+        candidates: &PartitionSubset,
+        within: &Within<'_>,
+    ) -> Result<Vec<(ConditionResult, PartitionSubset)>, Problem> {
+        let mut dependencies = self.view.dependencies(asset);
+        dependencies.retain(|dependency| deps.takes(dependency));
+        dependencies.sort();
+        dependencies.dedup();
+        let mut results = Vec::new();
+        for dependency in dependencies {
+            let sides = Sides { upstream: self.view.partitions(&dependency), downstream: self.view.partitions(asset) };
+            let named = self.view.mapping(asset, &dependency);
+            let mapping = named.unwrap_or_else(|| PartitionMapping::default_of(sides));
+            let place = |problem: Problem| problem.place(format!("{asset}, which needs {dependency}"));
+            let needed = mapping.upstream_keys(candidates, sides, self.cx()).map_err(place)?.subset;
+            let result = self.evaluate(condition, &dependency, &needed, within)?;
+            let down = mapping.downstream_keys(&result.true_subset, sides, self.cx()).map_err(place)?;
+            results.push((result, down.intersection(candidates)));
+        }
+        Ok(results)
+    }
+
+    /// The conditions of what depends on the asset, each different one once, evaluated on the asset itself.
+    ///
+    /// A downstream condition that is itself of this kind adds nothing: what depends on it depends on the asset too.
+    fn downstream(
+        &self,
+        asset: &str,
+        candidates: &PartitionSubset,
+        within: &Within<'_>,
+    ) -> Result<(PartitionSubset, Vec<ConditionResult>), Problem> {
+        let mut found = PartitionSubset::empty();
+        let mut children: Vec<ConditionResult> = Vec::new();
+        if !within.is_empty() {
+            return Ok((found, children));
+        }
+        let mut seen: Vec<AutomationCondition> = vec![self.condition.clone()];
+        for (owner, condition) in self.view.downstream_conditions(asset) {
+            if seen.contains(&condition) {
+                continue;
+            }
+            let mut child = self.evaluate(&condition, asset, candidates, &vec![&condition])?;
+            child.label = Some(child.label.map_or_else(|| owner.clone(), |label| format!("{label} of {owner}")));
+            found = found.union(&child.true_subset);
+            children.push(child);
+            seen.push(condition);
+        }
+        Ok((found.intersection(candidates), children))
+    }
+
+    fn leaf(&self, leaf: &AutomationCondition, asset: &str, candidates: &PartitionSubset) -> PartitionSubset {
+        let if_true = |is: bool| if is { candidates.clone() } else { PartitionSubset::empty() };
+        match leaf {
+            AutomationCondition::Missing => candidates.difference(&self.view.materialized(asset)),
+            AutomationCondition::InProgress => self.view.in_progress(asset),
+            AutomationCondition::ExecutionFailed => self.view.failed(asset),
+            AutomationCondition::NewlyUpdated => self
+                .previous
+                .evaluated_at
+                .map_or_else(PartitionSubset::empty, |at| self.view.updated_since(asset, self.previous.event, at)),
+            AutomationCondition::DataVersionChanged => {
+                self.previous.evaluated_at.map_or_else(PartitionSubset::empty, |at| {
+                    self.view.data_version_changed_since(asset, self.previous.event, at)
+                })
+            }
+            AutomationCondition::NewlyRequested if asset == self.root => self.previous.requested.clone(),
+            AutomationCondition::NewlyRequested => self.view.requested_last_tick(asset),
+            AutomationCondition::WillBeRequested if self.view.executable_together(self.root, asset) => {
+                self.view.requested_this_tick(asset)
+            }
+            AutomationCondition::WillBeRequested => PartitionSubset::empty(),
+            AutomationCondition::ExecutedWithRootTarget => self.view.executed_with(asset, self.root),
+            AutomationCondition::InitialEvaluation => if_true(self.previous.condition.as_ref() != Some(self.condition)),
+            AutomationCondition::CodeVersionChanged => {
+                let version = self.view.code_version(asset);
+                let changed = self.previous.code_versions.get(asset).is_some_and(|before| *before != version);
+                self.next.borrow_mut().1.insert(asset.to_owned(), version);
+                if_true(changed)
+            }
+            AutomationCondition::CronTickPassed { schedule } => if_true(self.ticked(schedule)),
+            AutomationCondition::InLatestTimeWindow { lookback_s } => self.latest(asset, candidates, *lookback_s),
+            AutomationCondition::And { .. }
+            | AutomationCondition::Or { .. }
+            | AutomationCondition::Not { .. }
+            | AutomationCondition::Since { .. }
+            | AutomationCondition::NewlyTrue { .. }
+            | AutomationCondition::AnyDepsMatch { .. }
+            | AutomationCondition::AllDepsMatch { .. }
+            | AutomationCondition::AnyDownstreamConditions
+            | AutomationCondition::Labeled { .. } => PartitionSubset::empty(),
+        }
+    }
+
+    /// A tick after the last evaluation, up to now. One at the very moment of an evaluation counts for that one.
+    fn ticked(&self, schedule: &CronSchedule) -> bool {
+        let Some(before) = self.previous.evaluated_at else { return false };
+        schedule.last_at_or_before(self.now).is_some_and(|tick| tick > before)
+    }
+
+    fn latest(&self, asset: &str, candidates: &PartitionSubset, lookback_s: Option<u64>) -> PartitionSubset {
+        let Some(definition) = self.view.partitions(asset) else { return candidates.clone() };
+        let Some(windows) = definition.time_windows() else { return candidates.clone() };
+        let Some(TimeWindow { start, end }) = windows.last_window(self.now) else { return PartitionSubset::empty() };
+        let after = lookback_s.map_or(start, |seconds| {
+            let lookback = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+            end.saturating_sub(lookback).unwrap_or(Timestamp::MIN)
+        });
+        let latest = candidates.keys().filter(|key| definition.window_of(key).is_some_and(|window| window.end > after));
+        PartitionSubset::of(latest)
+    }
+
+    /// All partitions of the asset.
+    fn all(&self, asset: &str) -> PartitionSubset {
+        if let Some(all) = self.all.borrow().get(asset) {
+            return all.clone();
+        }
+        let all = match self.view.partitions(asset) {
+            Some(definition) => PartitionsDefinition::all(definition, self.cx()),
+            None => PartitionSubset::unpartitioned(),
+        };
+        self.all.borrow_mut().insert(asset.to_owned(), all.clone());
+        all
+    }
+
+    fn cx(&self) -> PartitionContext<'_> {
+        PartitionContext { now: self.now, dynamic: self.view.dynamic() }
+    }
+}
+
+/// Where a `since` or `newly_true` finds its memory. Both look at all partitions, so what they are true of depends on
+/// the asset and the expression, not on the place in the tree.
+fn memory_key(condition: &AutomationCondition, asset: &str) -> String {
+    format!("{asset}: {}", serde_json::to_value(condition).unwrap_or_default())
+}
