@@ -158,6 +158,9 @@ pub struct StepSpec {
     pub description: String,
     /// Whether it fans out: what is downstream of it runs once for each of its outputs.
     pub is_dynamic: bool,
+    /// The dynamic step whose outputs it runs once each for, as `key[mapping_key]`. Without: it runs once, and takes
+    /// all that fanned-out steps before it gave.
+    pub mapped_over: Option<String>,
 }
 
 /// A sensor.

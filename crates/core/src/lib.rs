@@ -4,7 +4,8 @@
 //! the event log's entries ([`event`]) and their typed metadata ([`metadata`]), sensors and schedules with their ticks
 //! ([`instigator`]) and what they ask for ([`sensor`]), backfills ([`backfill`]), and who may start next ([`queue`]). When
 //! things are due and for what: [`cron`], [`partitions`] and how they depend on each other ([`mapping`]), what lets an
-//! asset run by itself ([`automation`]), how new it should be ([`freshness`]), when a step is tried again ([`retry`]).
+//! asset run by itself ([`automation`]), how new it should be ([`freshness`]), when a step is tried again
+//! ([`retry`]), what of a run is run again ([`reexecution`], [`rerun`]).
 //!
 //! Not here: where state is kept (`catchment-instance`), who carries decisions out (`catchment-daemon`), and
 //! how user code is written (`catchment`).
@@ -20,6 +21,7 @@ pub mod mapping;
 pub mod metadata;
 pub mod partitions;
 pub mod queue;
+pub mod reexecution;
 pub mod retry;
 pub mod run;
 pub mod sensor;
