@@ -7,14 +7,16 @@
 //! - `queue`: launches queued runs (who may start is decided in `catchment_core::queue`);
 //! - `monitor`: leases, cancels and ends of processes; `recovery` is what it does about a run that was lost,
 //!   `scratch` what is left to remove;
+//! - `leader`: of all daemons that share a state one decides, and its writes are fenced by its epoch;
 //! - `ledger_sync`: keeps the status in the ledger in step with the event log;
-//! - `location`: the client of the code location.
+//! - `locations`: the code locations and their clients.
 //!
 //! Not here: the state machine (`catchment-core`), the state (`catchment-instance`), the run itself (`catchment`).
 
 mod hints;
+mod leader;
 mod ledger_sync;
-mod location;
+pub mod locations;
 mod monitor;
 mod queue;
 mod reconcile;
@@ -24,10 +26,12 @@ mod sensors;
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use catchment_core::RunId;
+use catchment_core::queue::{Granularity, TagLimit};
 use catchment_instance::SharedInstance;
 use catchment_launchers::{Exit, SharedLauncher};
 use catchment_ledger::SharedLedger;
@@ -40,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::hints::Hints;
 use crate::ledger_sync::LedgerSync;
-use crate::location::Location;
+use crate::locations::SharedLocations;
 use crate::reconcile::drive;
 
 /// How long tasks may take to let go after a shutdown, before they are dropped.
@@ -55,8 +59,8 @@ pub struct DaemonConfig {
     pub instance: SharedInstance,
     /// The ledger.
     pub ledger: SharedLedger,
-    /// The code location's gRPC address, such as `http://127.0.0.1:4000`.
-    pub location_endpoint: String,
+    /// The code locations.
+    pub locations: SharedLocations,
     /// Starts the processes of runs.
     pub launcher: SharedLauncher,
     /// Limits and times.
@@ -64,27 +68,57 @@ pub struct DaemonConfig {
 }
 
 /// Limits and times of a daemon.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
-    /// Runs that may work at once.
-    pub max_concurrent_runs: usize,
+    /// Runs that may work at once; `None` does not bound.
+    pub max_concurrent_runs: Option<usize>,
+    /// The same for runs with a tag.
+    pub tag_limits: Vec<TagLimit>,
+    /// The limit of a pool that has none of its own.
+    pub default_pool_limit: Option<u32>,
+    /// What takes a slot of a pool.
+    pub pool_granularity: Granularity,
+    /// When a failed run is run again, where its tags do not say.
+    pub retries: RetrySettings,
     /// Between two evaluations of a sensor that nothing woke, where the sensor states no interval.
     pub sensor_interval: Duration,
     /// How long a process may take from its launch to its first word; the first lease.
     pub start_timeout: Duration,
     /// How long a cancelled run may take to let go before it is killed.
     pub cancel_grace: Duration,
+    /// How long a run may work, where its tag `dagster/max_runtime` does not say; `None` does not bound.
+    pub max_runtime: Option<Duration>,
     /// Between two looks at the leases of live runs.
     pub monitor_interval: Duration,
+}
+
+/// When a failed run is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// How often.
+    pub max_retries: u32,
+    /// Whether a run whose step failed is run again, or only one that was lost.
+    pub on_step_failure: bool,
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self { max_retries: 0, on_step_failure: true }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            max_concurrent_runs: 10,
+            max_concurrent_runs: Some(10),
+            tag_limits: Vec::new(),
+            default_pool_limit: None,
+            pool_granularity: Granularity::Step,
+            retries: RetrySettings::default(),
             sensor_interval: Duration::from_secs(30),
             start_timeout: Duration::from_secs(15),
             cancel_grace: Duration::from_secs(10),
+            max_runtime: None,
             monitor_interval: Duration::from_millis(500),
         }
     }
@@ -97,7 +131,7 @@ pub(crate) struct Daemon {
     pub(crate) ledger: SharedLedger,
     pub(crate) launcher: SharedLauncher,
     pub(crate) settings: Settings,
-    pub(crate) location: Location,
+    pub(crate) locations: SharedLocations,
     pub(crate) ledger_sync: LedgerSync,
     pub(crate) hints: Hints,
     pub(crate) stop: CancellationToken,
@@ -112,6 +146,24 @@ struct Children {
 }
 
 impl Daemon {
+    /// What the tasks of one term share: the state is written through a handle that is fenced with its epoch.
+    fn new(config: &DaemonConfig, epoch: i64) -> Self {
+        let DaemonConfig { home, instance, ledger, locations, launcher, settings } = config.clone();
+        let instance = instance.fenced(epoch);
+        Self {
+            ledger_sync: LedgerSync::new(instance.clone(), ledger.clone()),
+            home,
+            instance,
+            ledger,
+            launcher,
+            settings,
+            locations,
+            hints: Hints::new(),
+            stop: CancellationToken::new(),
+            children: Mutex::default(),
+        }
+    }
+
     fn children(&self) -> std::sync::MutexGuard<'_, Children> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -142,37 +194,51 @@ impl Daemon {
     }
 }
 
-/// Runs the daemon until `shutdown` comes true. Runs that work go on working; the next daemon takes them up.
+/// Runs the daemon until `shutdown` comes true. Runs that work go on working; the next daemon takes them up. Where
+/// another daemon leads, this one waits, and takes over when that one is gone.
 ///
 /// # Errors
-/// `already_running` where another daemon holds this home, with its pid; where the wake-up socket or the address of
-/// the code location cannot be used; `bug` where a task has panicked (whoever supervises the process starts it anew).
+/// `already_running` where another daemon holds this home, with its pid; where the wake-up socket cannot be used;
+/// `bug` where a task has panicked (whoever supervises the process starts it anew).
 pub async fn run(config: DaemonConfig, shutdown: impl Future<Output = ()> + Send) -> Result<(), Problem> {
-    let DaemonConfig { home, instance, ledger, location_endpoint, launcher, settings } = config;
-    let _lock = Lock::take(&home.lock_file("daemon"))?;
-    let socket = home.daemon_socket();
+    let _lock = Lock::take(&config.home.lock_file("daemon"))?;
+    let socket = config.home.daemon_socket();
     let listener = wake::Listener::bind(&socket).map_err(|e| {
         Problem::new(Code::Io, "the socket that wakes the daemon cannot be made")
             .place(socket.display().to_string())
             .cause(e.to_string())
             .remedy("see that the folder may be written and that its path is shorter than 100 bytes")
     })?;
-    let daemon = Arc::new(Daemon {
-        location: Location::new(&location_endpoint)?,
-        ledger_sync: LedgerSync::new(instance.clone(), ledger.clone()),
-        home,
-        instance,
-        ledger,
-        launcher,
-        settings,
-        hints: Hints::new(),
-        stop: CancellationToken::new(),
-        children: Mutex::default(),
-    });
-    recovery::put_back_what_was_never_spawned(&daemon).await;
-    tracing::info!(location = location_endpoint, "the daemon works");
+    let listener = Arc::new(listener);
+    let holder = leader::Holder::new(&config.home);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let epoch = tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            epoch = leader::win(&config.instance, &holder) => epoch,
+        };
+        tracing::info!(epoch, "the daemon leads");
+        let daemon = Arc::new(Daemon::new(&config, epoch));
+        let over = term(&daemon, listener.clone(), &holder, epoch, shutdown.as_mut()).await?;
+        if over {
+            leader::resign(&config.instance, &holder).await;
+            return Ok(());
+        }
+    }
+}
 
+/// Works while this daemon leads. Answers whether it is to end (or has only lost the lead).
+async fn term(
+    daemon: &Arc<Daemon>,
+    listener: Arc<wake::Listener>,
+    holder: &leader::Holder,
+    epoch: i64,
+    shutdown: impl Future<Output = ()>,
+) -> Result<bool, Problem> {
+    recovery::put_back_what_was_never_spawned(daemon).await;
     let mut tasks = FuturesUnordered::new();
+    let lead = leader::keep(daemon.instance.clone(), holder.clone(), epoch, daemon.stop.clone());
+    tasks.push(task::spawn("lead", lead));
     tasks.push(task::spawn("wake", forward_hints(daemon.clone(), listener)));
     tasks.push(task::spawn("exits", gather_exits(daemon.clone())));
     tasks.push(task::spawn("sensors", drive(sensors::Supervisor::new(daemon.clone()), daemon.clone())));
@@ -181,7 +247,9 @@ pub async fn run(config: DaemonConfig, shutdown: impl Future<Output = ()> + Send
     tasks.push(task::spawn("ledger_sync", drive(ledger_sync::Follower::new(daemon.clone()), daemon.clone())));
 
     let outcome = tokio::select! {
-        () = shutdown => Ok(()),
+        biased;
+        () = shutdown => Ok(true),
+        () = daemon.stop.cancelled() => Ok(false),
         Some(ended) = tasks.next() => Err(Problem::new(Code::Bug, "a task of the daemon has ended")
             .cause(ended.err().map_or_else(|| "it returned".to_owned(), |e| e.to_string()))
             .remedy("start the daemon again, and report this as a bug of Catchment")),
@@ -189,14 +257,14 @@ pub async fn run(config: DaemonConfig, shutdown: impl Future<Output = ()> + Send
     daemon.stop.cancel();
     let all_ended = async { while tasks.next().await.is_some() {} };
     if tokio::time::timeout(SHUTDOWN_GRACE, all_ended).await.is_err() {
-        tracing::warn!("tasks of the daemon had not let go in time; what they were at is taken up at the next start");
+        tracing::warn!("tasks of the daemon had not let go in time; what they were at is taken up by the next one");
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
     outcome
 }
 
 /// Passes on the hints of other processes. A socket that fails leaves the intervals, so nothing is lost.
-async fn forward_hints(daemon: Arc<Daemon>, listener: wake::Listener) {
+async fn forward_hints(daemon: Arc<Daemon>, listener: Arc<wake::Listener>) {
     loop {
         tokio::select! {
             () = daemon.stop.cancelled() => return,

@@ -1,25 +1,28 @@
 //! The run queue: takes runs from it and starts their processes.
 //!
-//! `Launch` is compare-and-set in the state, so a run is handed over once. Whatever is cut off after it (the daemon
-//! killed, the location away) leaves a run in STARTING without a process: it is put back, here, at the next start of
-//! a daemon, or by the monitor when the lease lapses, with a higher epoch.
+//! Who may start is decided in `catchment_core::queue`. `Launch` is compare-and-set in the state, so a run is handed
+//! over once. Whatever is cut off after it (the daemon killed, the location away) leaves a run in STARTING without a
+//! process: it is put back, here, at the next start of a daemon, or by the monitor when the lease lapses, with a
+//! higher epoch. A run whose location is away stays in the queue and says why; it delays no run of another location.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use catchment_core::queue::{Limits, next};
+use catchment_core::queue::{Granularity, Limits, RunPools, next};
 use catchment_core::state::Command;
-use catchment_core::{Run, RunId, RunStatus};
-use catchment_instance::{InstanceError, Lease};
+use catchment_core::{EventKind, Level, NewEvent, Run, RunId, RunStatus};
+use catchment_instance::{InstanceError, Lease, Pool};
 use catchment_launchers::LaunchRequest;
 use catchment_model::Problem;
 use catchment_settings::{clock, failpoint};
+use futures::future::join_all;
 use tokio::sync::watch;
 
 use crate::Daemon;
-use crate::location::LocationError;
-use crate::reconcile::Reconcile;
+use crate::locations::{LocationError, LocationState};
+use crate::reconcile::{Reconcile, backoff};
 
 /// Between two looks while runs wait; every way to make a run or free a slot gives a hint as well.
 const BUSY_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,76 +31,187 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(crate) struct Queue {
     daemon: Arc<Daemon>,
-    /// Whether the location was away at the last launch: it is asked first then, so that no run goes to and fro.
-    away: bool,
+    /// Locations that did not answer at the last launch: how often in a row, and when they are asked again.
+    away: HashMap<String, (u32, Instant)>,
+    /// What was said in the log of a run that waits for its location.
+    said: HashMap<RunId, String>,
 }
 
 impl Queue {
     pub(crate) fn new(daemon: Arc<Daemon>) -> Self {
-        Self { daemon, away: false }
+        Self { daemon, away: HashMap::new(), said: HashMap::new() }
     }
 
-    async fn launch(&mut self, run_id: RunId) -> Result<(), Problem> {
-        let daemon = &self.daemon;
-        let now = clock::now();
-        let until = crate::monitor::later(now, daemon.settings.start_timeout);
-        let run = match daemon.instance.command(run_id, Command::Launch, None, Some(until), now).await {
-            Ok(run) => run,
-            // It was cancelled meanwhile.
-            Err(InstanceError::Refused(_) | InstanceError::NotFound(_)) => return Ok(()),
-            Err(error) => return Err(error.into()),
+    /// The location of a run, where it can be asked now; else why not.
+    fn location_of(&self, run: &Run) -> Result<Arc<LocationState>, String> {
+        let Some(location) = self.daemon.locations.get(&run.location) else {
+            return Err(format!("the workspace does not list the code location `{}`", run.location));
         };
-        failpoint::hit("daemon.after_launch_command");
-        let lease = Lease { run_id, epoch: run.lease_epoch };
-        let command = match daemon.location.run_command(&run).await {
-            Ok(command) => command,
-            Err(LocationError::Away(problem)) => {
-                self.away = true;
-                self.give_back(lease, Command::Requeue).await?;
-                return Err(problem);
+        if !location.is_here {
+            let why = location.problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
+            return Err(format!("the code location `{}` is away{why}", run.location));
+        }
+        match self.away.get(&run.location) {
+            Some((_, until)) if clock::monotonic() < *until => {
+                Err(format!("the code location `{}` did not answer", run.location))
             }
-            Err(LocationError::Refused(problem)) => return self.give_back(lease, Command::Fail(problem)).await,
-        };
-        let request = LaunchRequest {
-            run_id,
-            epoch: run.lease_epoch,
-            program: command.program,
-            arguments: command.arguments,
-            environment: command.environment.into_iter().collect(),
-            log_dir: daemon.home.run_log_dir(&run_id.to_string()),
-        };
-        failpoint::hit("daemon.before_spawn");
-        daemon.set_child(run_id, run.lease_epoch, true);
-        match daemon.launcher.launch(request).await {
-            Ok(pid) => {
-                failpoint::hit("daemon.after_spawn");
-                self.note_pid(lease, pid, &run).await;
-                Ok(())
-            }
-            Err(problem) => {
-                daemon.set_child(run_id, run.lease_epoch, false);
-                self.give_back(lease, Command::Fail(problem)).await
-            }
+            _ => Ok(location),
         }
     }
 
-    /// The process writes its pid with each renewal; this one is for the time until then.
-    async fn note_pid(&self, lease: Lease, pid: u32, run: &Run) {
-        tracing::info!(run_id = %lease.run_id, job = run.job_name, pid, "the run's process was started");
-        let until = run.lease_until.unwrap_or(run.created_at);
-        if let Err(error) = self.daemon.instance.renew(lease, pid, until).await {
-            tracing::debug!(run_id = %lease.run_id, %error, "the pid was not noted: the run has moved on");
+    /// Says once in the log of a run why it waits, and again when the reason changes.
+    async fn say_why(&mut self, run: &Run, why: &str) -> Result<(), Problem> {
+        if self.said.get(&run.run_id).is_some_and(|said| said == why) {
+            return Ok(());
+        }
+        let event = NewEvent {
+            run_id: run.run_id,
+            timestamp: clock::now(),
+            kind: EventKind::EngineEvent,
+            step_key: None,
+            level: Level::Warning,
+            message: format!("The run stays in the queue: {why}"),
+            data: serde_json::Value::Null,
+        };
+        self.daemon.instance.append(&[event], None).await?;
+        self.said.insert(run.run_id, why.to_owned());
+        Ok(())
+    }
+
+    fn limits(&self, pools: &[Pool], snapshots: &BTreeMap<RunId, RunPools>) -> Limits {
+        let settings = &self.daemon.settings;
+        let named: HashSet<&str> = snapshots.values().flat_map(|of| of.all.iter().map(String::as_str)).collect();
+        let slots = named.into_iter().filter_map(|name| {
+            let pool = pools.iter().find(|pool| pool.name == name);
+            let limit = pool.and_then(|pool| pool.limit).or(settings.default_pool_limit)?;
+            let held = match settings.pool_granularity {
+                Granularity::Step => pool.map_or(0, |pool| pool.slots.len()),
+                Granularity::Run => 0,
+            };
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            Some((name.to_owned(), limit.saturating_sub(held)))
+        });
+        Limits {
+            max_concurrent_runs: settings.max_concurrent_runs,
+            tags: settings.tag_limits.clone(),
+            pools: slots.collect(),
+            granularity: settings.pool_granularity,
         }
     }
 
-    /// Ends a launch that came to nothing. A run that was cancelled meanwhile is left to the monitor.
-    async fn give_back(&self, lease: Lease, command: Command) -> Result<(), Problem> {
-        let answer = self.daemon.instance.command(lease.run_id, command, Some(lease), None, clock::now()).await;
-        self.daemon.hints.runs();
-        match answer {
-            Ok(_) | Err(InstanceError::Refused(_) | InstanceError::LeaseLost { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+    /// The pools of a run's steps, as its location defines them.
+    fn pools_of(&self, run: &Run) -> RunPools {
+        let location = self.daemon.locations.get(&run.location);
+        let snapshot = location.as_ref().and_then(|location| location.snapshot.clone());
+        let Some(job) = snapshot.as_ref().and_then(|snapshot| snapshot.job(&run.job_name)) else {
+            return RunPools::default();
+        };
+        let picked = |step: &catchment_core::definitions::StepSpec| {
+            let selection = &run.selection;
+            selection.is_everything()
+                || selection.steps.contains(&step.key)
+                || step.assets.iter().any(|asset| selection.assets.contains(asset))
+                || step.checks.iter().any(|check| selection.checks.contains(check))
+        };
+        let steps: Vec<_> = job.steps.iter().filter(|step| picked(step)).collect();
+        let keys: HashSet<&str> = steps.iter().map(|step| step.key.as_str()).collect();
+        let is_first = |step: &&&catchment_core::definitions::StepSpec| {
+            !step.needs.iter().any(|needed| keys.contains(needed.as_str()))
+        };
+        RunPools {
+            first: steps.iter().filter(is_first).map(|step| step.pool.clone()).collect(),
+            all: steps.iter().filter_map(|step| step.pool.clone()).collect(),
         }
+    }
+}
+
+/// What came of the launches of one location.
+struct Launched {
+    location: String,
+    outcome: Result<(), Launch>,
+}
+
+/// Why launches of a location stopped.
+enum Launch {
+    /// It was away.
+    Away(Problem),
+    /// The state could not be written.
+    Failed(Problem),
+}
+
+/// Launches the runs of one location, in order, until it turns out to be away.
+async fn launch_all(daemon: &Daemon, location: Arc<LocationState>, runs: Vec<RunId>) -> Launched {
+    let mut outcome = Ok(());
+    for run_id in runs {
+        outcome = launch(daemon, &location, run_id).await;
+        if outcome.is_err() {
+            break;
+        }
+    }
+    Launched { location: location.name.clone(), outcome }
+}
+
+async fn launch(daemon: &Daemon, location: &LocationState, run_id: RunId) -> Result<(), Launch> {
+    let failed = |error: InstanceError| Launch::Failed(error.into());
+    let now = clock::now();
+    let until = crate::monitor::later(now, daemon.settings.start_timeout);
+    let run = match daemon.instance.command(run_id, Command::Launch, None, Some(until), now).await {
+        Ok(run) => run,
+        // It was cancelled meanwhile.
+        Err(InstanceError::Refused(_) | InstanceError::NotFound(_)) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    failpoint::hit("daemon.after_launch_command");
+    let lease = Lease { run_id, epoch: run.lease_epoch };
+    let command = match location.client.run_command(&run).await {
+        Ok(command) => command,
+        Err(LocationError::Away(problem)) => {
+            give_back(daemon, lease, Command::Requeue).await.map_err(Launch::Failed)?;
+            return Err(Launch::Away(problem));
+        }
+        Err(LocationError::Refused(problem)) => {
+            return give_back(daemon, lease, Command::Fail(problem)).await.map_err(Launch::Failed);
+        }
+    };
+    let request = LaunchRequest {
+        run_id,
+        epoch: run.lease_epoch,
+        program: command.program,
+        arguments: command.arguments,
+        environment: command.environment.into_iter().collect(),
+        log_dir: daemon.home.run_log_dir(&run_id.to_string()),
+    };
+    failpoint::hit("daemon.before_spawn");
+    daemon.set_child(run_id, run.lease_epoch, true);
+    match daemon.launcher.launch(request).await {
+        Ok(pid) => {
+            failpoint::hit("daemon.after_spawn");
+            note_pid(daemon, lease, pid, &run).await;
+            Ok(())
+        }
+        Err(problem) => {
+            daemon.set_child(run_id, run.lease_epoch, false);
+            give_back(daemon, lease, Command::Fail(problem)).await.map_err(Launch::Failed)
+        }
+    }
+}
+
+/// The process writes its pid with each renewal; this one is for the time until then.
+async fn note_pid(daemon: &Daemon, lease: Lease, pid: u32, run: &Run) {
+    tracing::info!(run_id = %lease.run_id, job = run.job_name, pid, "the run's process was started");
+    let until = run.lease_until.unwrap_or(run.created_at);
+    if let Err(error) = daemon.instance.renew(lease, pid, until).await {
+        tracing::debug!(run_id = %lease.run_id, %error, "the pid was not noted: the run has moved on");
+    }
+}
+
+/// Ends a launch that came to nothing. A run that was cancelled meanwhile is left to the monitor.
+async fn give_back(daemon: &Daemon, lease: Lease, command: Command) -> Result<(), Problem> {
+    let answer = daemon.instance.command(lease.run_id, command, Some(lease), None, clock::now()).await;
+    daemon.hints.runs();
+    match answer {
+        Ok(_) | Err(InstanceError::Refused(_) | InstanceError::LeaseLost { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -116,17 +230,53 @@ impl Reconcile for Queue {
     }
 
     async fn step(&mut self) -> Result<Duration, Problem> {
-        let live = self.daemon.instance.live_runs().await?;
-        let limits = Limits { max_concurrent_runs: self.daemon.settings.max_concurrent_runs };
-        let chosen = next(&live, limits);
-        if self.away && !chosen.is_empty() {
-            self.daemon.location.describe().await?;
-            self.away = false;
-        }
-        for run_id in chosen {
-            self.launch(run_id).await?;
-        }
+        let daemon = self.daemon.clone();
+        let mut live = daemon.instance.live_runs().await?;
+        self.said.retain(|id, _| live.iter().any(|run| run.run_id == *id));
         let waiting = live.iter().any(|run| run.status == RunStatus::Queued);
-        Ok(if waiting { BUSY_INTERVAL } else { IDLE_INTERVAL })
+        if !waiting {
+            return Ok(IDLE_INTERVAL);
+        }
+        let mut locations = HashMap::new();
+        let mut kept = Vec::with_capacity(live.len());
+        for run in live.drain(..) {
+            if run.status == RunStatus::Queued {
+                match self.location_of(&run) {
+                    Ok(location) => drop(locations.insert(run.run_id, location)),
+                    Err(why) => {
+                        self.say_why(&run, &why).await?;
+                        continue;
+                    }
+                }
+            }
+            kept.push(run);
+        }
+        let pools: BTreeMap<_, _> = kept.iter().map(|run| (run.run_id, self.pools_of(run))).collect();
+        let known = if pools.values().all(|of| of.all.is_empty()) { Vec::new() } else { daemon.instance.pools().await? };
+        let limits = self.limits(&known, &pools);
+        let decision = next(&kept, &limits, &|run| pools.get(&run.run_id).cloned().unwrap_or_default());
+        let mut groups: Vec<(Arc<LocationState>, Vec<RunId>)> = Vec::new();
+        for run_id in decision.launch {
+            let Some(location) = locations.get(&run_id) else { continue };
+            match groups.iter_mut().find(|(group, _)| group.name == location.name) {
+                Some((_, runs)) => runs.push(run_id),
+                None => groups.push((location.clone(), vec![run_id])),
+            }
+        }
+        let launched =
+            join_all(groups.into_iter().map(|(location, runs)| launch_all(&daemon, location, runs))).await;
+        let mut failed = None;
+        for Launched { location, outcome } in launched {
+            match outcome {
+                Ok(()) => drop(self.away.remove(&location)),
+                Err(Launch::Away(problem)) => {
+                    tracing::warn!(location, %problem, "a code location did not answer; its runs stay in the queue");
+                    let tries = self.away.get(&location).map_or(1, |(tries, _)| tries + 1);
+                    self.away.insert(location, (tries, clock::monotonic() + backoff(tries)));
+                }
+                Err(Launch::Failed(problem)) => failed = Some(problem),
+            }
+        }
+        failed.map_or(Ok(BUSY_INTERVAL), Err)
     }
 }
