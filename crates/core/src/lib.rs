@@ -22,6 +22,7 @@ pub mod metadata;
 pub mod partitions;
 pub mod queue;
 pub mod reexecution;
+pub mod rerun;
 pub mod retry;
 pub mod run;
 pub mod sensor;

@@ -6,7 +6,7 @@
 //! - `sensors`: evaluates the sensors of the code location and admits what they ask for;
 //! - `queue`: launches queued runs (who may start is decided in `catchment_core::queue`);
 //! - `monitor`: leases, cancels and ends of processes; `recovery` is what it does about a run that was lost,
-//!   `scratch` what is left to remove;
+//!   `scratch` what is left to remove; `retries` runs failed runs again;
 //! - `leader`: of all daemons that share a state one decides, and its writes are fenced by its epoch;
 //! - `ledger_sync`: keeps the status in the ledger in step with the event log;
 //! - `locations`: the code locations and their clients.
@@ -21,6 +21,7 @@ mod monitor;
 mod queue;
 mod reconcile;
 mod recovery;
+mod retries;
 mod scratch;
 mod sensors;
 
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use catchment_core::RunId;
 use catchment_core::queue::{Granularity, TagLimit};
+use catchment_core::rerun::RetryRules;
 use catchment_instance::SharedInstance;
 use catchment_launchers::{Exit, SharedLauncher};
 use catchment_ledger::SharedLedger;
@@ -79,7 +81,7 @@ pub struct Settings {
     /// What takes a slot of a pool.
     pub pool_granularity: Granularity,
     /// When a failed run is run again, where its tags do not say.
-    pub retries: RetrySettings,
+    pub retries: RetryRules,
     /// Between two evaluations of a sensor that nothing woke, where the sensor states no interval.
     pub sensor_interval: Duration,
     /// How long a process may take from its launch to its first word; the first lease.
@@ -92,21 +94,6 @@ pub struct Settings {
     pub monitor_interval: Duration,
 }
 
-/// When a failed run is run again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetrySettings {
-    /// How often.
-    pub max_retries: u32,
-    /// Whether a run whose step failed is run again, or only one that was lost.
-    pub on_step_failure: bool,
-}
-
-impl Default for RetrySettings {
-    fn default() -> Self {
-        Self { max_retries: 0, on_step_failure: true }
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -114,7 +101,7 @@ impl Default for Settings {
             tag_limits: Vec::new(),
             default_pool_limit: None,
             pool_granularity: Granularity::Step,
-            retries: RetrySettings::default(),
+            retries: RetryRules::default(),
             sensor_interval: Duration::from_secs(30),
             start_timeout: Duration::from_secs(15),
             cancel_grace: Duration::from_secs(10),
@@ -244,6 +231,7 @@ async fn term(
     tasks.push(task::spawn("sensors", drive(sensors::Supervisor::new(daemon.clone()), daemon.clone())));
     tasks.push(task::spawn("queue", drive(queue::Queue::new(daemon.clone()), daemon.clone())));
     tasks.push(task::spawn("monitor", drive(monitor::Monitor::new(daemon.clone()), daemon.clone())));
+    tasks.push(task::spawn("retries", drive(retries::Retries::new(daemon.clone()), daemon.clone())));
     tasks.push(task::spawn("ledger_sync", drive(ledger_sync::Follower::new(daemon.clone()), daemon.clone())));
 
     let outcome = tokio::select! {

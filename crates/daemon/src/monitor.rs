@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use catchment_core::state::Command;
-use catchment_core::{Run, RunId, RunStatus};
+use catchment_core::{Run, RunId, RunStatus, tags};
 use catchment_instance::{InstanceError, Lease};
 use catchment_launchers::{Exit, Liveness, RunProcess, Stop};
 use catchment_model::{Code, Problem};
@@ -35,13 +35,21 @@ pub(crate) enum Verdict {
     PutBack,
     /// Its process is gone: take it over; this is why.
     TakeOver(String),
+    /// It has worked longer than it may, in seconds: its process is ended.
+    TooLong(u64),
     /// It is being cancelled, and its process may still live.
     Escalate,
 }
 
 /// Decides about a run: `ended` is the end of its process, where it was reported; `liveness` what a look at the
 /// process gave.
-pub(crate) fn verdict(run: &Run, now: Timestamp, ended: Option<&Exit>, liveness: Liveness) -> Verdict {
+pub(crate) fn verdict(
+    run: &Run,
+    now: Timestamp,
+    ended: Option<&Exit>,
+    liveness: Liveness,
+    max_runtime: Option<Duration>,
+) -> Verdict {
     let lapsed = run.lease_until.is_none_or(|until| until < now);
     let gone = match (ended, liveness) {
         (Some(exit), _) => Some(format!("its process {} has ended with {}", exit.pid, exit.how)),
@@ -49,7 +57,7 @@ pub(crate) fn verdict(run: &Run, now: Timestamp, ended: Option<&Exit>, liveness:
         _ => None,
     };
     match (run.status, gone) {
-        (RunStatus::NotStarted | RunStatus::Queued, _) => Verdict::Leave,
+        (RunStatus::NotStarted | RunStatus::Queued | RunStatus::Managed, _) => Verdict::Leave,
         (status, _) if status.is_final() => Verdict::Leave,
         (RunStatus::Starting, Some(why)) => Verdict::TakeOver(format!("{why}, before it began to work")),
         (_, Some(why)) => Verdict::TakeOver(why),
@@ -59,8 +67,19 @@ pub(crate) fn verdict(run: &Run, now: Timestamp, ended: Option<&Exit>, liveness:
         }
         (RunStatus::Canceling, None) => Verdict::Escalate,
         (_, None) if lapsed => Verdict::TakeOver("its process has not renewed its lease".to_owned()),
-        (_, None) => Verdict::Leave,
+        (_, None) => match longest(run, max_runtime) {
+            Some(longest) if run.started_at.is_some_and(|start| later(start, longest) < now) => {
+                Verdict::TooLong(longest.as_secs())
+            }
+            _ => Verdict::Leave,
+        },
     }
+}
+
+/// How long a run may work: as its tag says, else as the settings do; 0 does not bound.
+fn longest(run: &Run, max_runtime: Option<Duration>) -> Option<Duration> {
+    let own = run.tags.get(tags::MAX_RUNTIME).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    own.or(max_runtime).filter(|longest| !longest.is_zero())
 }
 
 /// The point of time that lies `time` after `now`.
@@ -100,11 +119,19 @@ impl Monitor {
         let look = run.pid.is_some() && run.status.is_active() && !self.daemon.is_child(run.run_id, run.lease_epoch);
         let liveness =
             if look && ended.is_none() { self.daemon.launcher.liveness(process).await } else { Liveness::Unknown };
-        match verdict(run, clock::now(), ended, liveness) {
+        match verdict(run, clock::now(), ended, liveness, self.daemon.settings.max_runtime) {
             Verdict::Leave => Ok(()),
             Verdict::PutBack => self.put_back(run).await,
             Verdict::TakeOver(why) => {
                 recovery::take_over(&self.daemon, run, &why).await?;
+                self.scratch.due();
+                Ok(())
+            }
+            Verdict::TooLong(seconds) => {
+                let what = format!("the run has worked longer than the {seconds} s that it may");
+                let remedy = "give it more by its tag dagster/max_runtime, or run_monitoring.max_runtime_seconds";
+                let problem = Problem::new(Code::LimitExceeded, what).remedy(remedy);
+                recovery::end(&self.daemon, run, problem).await?;
                 self.scratch.due();
                 Ok(())
             }

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use catchment_core::{Run, RunId, RunStatus};
+use catchment_core::{Run, RunId, RunStatus, Selection, tags};
 use catchment_launchers::{Exit, Liveness};
 use jiff::Timestamp;
 
 use super::{Verdict, later, verdict};
+
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -20,6 +21,9 @@ fn run(status: RunStatus, lease_until: Option<i64>) -> Run {
         run_config: serde_json::Value::Null,
         tags: BTreeMap::new(),
         partition_key: None,
+        selection: Selection::default(),
+        parent_run_id: None,
+        root_run_id: None,
         created_at: at(0),
         launched_at: None,
         started_at: None,
@@ -39,7 +43,7 @@ fn ended() -> Exit {
 fn a_run_that_renews_its_lease_is_left_alone() {
     for status in [RunStatus::Starting, RunStatus::Started] {
         for liveness in [Liveness::Alive, Liveness::Unknown] {
-            assert_eq!(verdict(&run(status, Some(10)), at(5), None, liveness), Verdict::Leave);
+            assert_eq!(verdict(&run(status, Some(10)), at(5), None, liveness, None), Verdict::Leave);
         }
     }
 }
@@ -49,16 +53,16 @@ fn a_run_without_a_process_to_be_is_left_alone() {
     for status in
         [RunStatus::NotStarted, RunStatus::Queued, RunStatus::Success, RunStatus::Failure, RunStatus::Canceled]
     {
-        assert_eq!(verdict(&run(status, None), at(5), Some(&ended()), Liveness::Gone), Verdict::Leave);
+        assert_eq!(verdict(&run(status, None), at(5), Some(&ended()), Liveness::Gone, None), Verdict::Leave);
     }
 }
 
 #[test]
 fn a_process_that_has_ended_is_seen_before_its_lease_lapses() {
     for status in [RunStatus::Starting, RunStatus::Started, RunStatus::Canceling] {
-        let found = verdict(&run(status, Some(10)), at(5), Some(&ended()), Liveness::Unknown);
+        let found = verdict(&run(status, Some(10)), at(5), Some(&ended()), Liveness::Unknown, None);
         assert!(matches!(&found, Verdict::TakeOver(why) if why.contains("SIGKILL")), "{found:?}");
-        let found = verdict(&run(status, Some(10)), at(5), None, Liveness::Gone);
+        let found = verdict(&run(status, Some(10)), at(5), None, Liveness::Gone, None);
         assert!(matches!(found, Verdict::TakeOver(_)), "{found:?}");
     }
 }
@@ -66,23 +70,23 @@ fn a_process_that_has_ended_is_seen_before_its_lease_lapses() {
 #[test]
 fn a_lapsed_lease_costs_a_started_run_its_process_even_if_that_lives() {
     for liveness in [Liveness::Alive, Liveness::Unknown] {
-        let found = verdict(&run(RunStatus::Started, Some(4)), at(5), None, liveness);
+        let found = verdict(&run(RunStatus::Started, Some(4)), at(5), None, liveness, None);
         assert!(matches!(found, Verdict::TakeOver(_)), "{found:?}");
     }
-    assert!(matches!(verdict(&run(RunStatus::Started, None), at(5), None, Liveness::Unknown), Verdict::TakeOver(_)));
+    assert!(matches!(verdict(&run(RunStatus::Started, None), at(5), None, Liveness::Unknown, None), Verdict::TakeOver(_)));
 }
 
 #[test]
 fn a_launch_that_nobody_answered_is_put_back() {
-    assert_eq!(verdict(&run(RunStatus::Starting, Some(4)), at(5), None, Liveness::Unknown), Verdict::PutBack);
+    assert_eq!(verdict(&run(RunStatus::Starting, Some(4)), at(5), None, Liveness::Unknown, None), Verdict::PutBack);
 }
 
 #[test]
 fn a_cancelled_run_is_escalated_while_its_process_may_live() {
     let cancelling = |until| run(RunStatus::Canceling, until);
-    assert_eq!(verdict(&cancelling(Some(10)), at(5), None, Liveness::Unknown), Verdict::Escalate);
-    assert_eq!(verdict(&cancelling(Some(4)), at(5), None, Liveness::Alive), Verdict::Escalate);
-    let found = verdict(&cancelling(Some(4)), at(5), None, Liveness::Unknown);
+    assert_eq!(verdict(&cancelling(Some(10)), at(5), None, Liveness::Unknown, None), Verdict::Escalate);
+    assert_eq!(verdict(&cancelling(Some(4)), at(5), None, Liveness::Alive, None), Verdict::Escalate);
+    let found = verdict(&cancelling(Some(4)), at(5), None, Liveness::Unknown, None);
     assert!(matches!(found, Verdict::TakeOver(_)), "{found:?}");
 }
 
@@ -90,4 +94,17 @@ fn a_cancelled_run_is_escalated_while_its_process_may_live() {
 fn a_lease_that_never_ends_does_not_overflow() {
     assert_eq!(later(at(5), Duration::from_secs(10)), at(15));
     assert_eq!(later(at(5), Duration::MAX), Timestamp::MAX);
+}
+
+#[test]
+fn a_run_that_works_longer_than_it_may_is_ended() {
+    let mut long = run(RunStatus::Started, Some(200));
+    long.started_at = Some(at(0));
+    let minute = Some(Duration::from_secs(60));
+    assert_eq!(verdict(&long, at(59), None, Liveness::Alive, minute), Verdict::Leave);
+    assert_eq!(verdict(&long, at(61), None, Liveness::Alive, minute), Verdict::TooLong(60));
+    long.tags.insert(tags::MAX_RUNTIME.into(), "100".into());
+    assert_eq!(verdict(&long, at(61), None, Liveness::Alive, minute), Verdict::Leave, "its own tag rules");
+    long.tags.insert(tags::MAX_RUNTIME.into(), "0".into());
+    assert_eq!(verdict(&long, at(150), None, Liveness::Alive, minute), Verdict::Leave, "0 does not bound");
 }

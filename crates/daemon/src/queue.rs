@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use catchment_core::definitions::StepSpec;
 use catchment_core::queue::{Granularity, Limits, RunPools, next};
+use catchment_core::reexecution::selected;
 use catchment_core::state::Command;
 use catchment_core::{EventKind, Level, NewEvent, Run, RunId, RunStatus};
 use catchment_instance::{InstanceError, Lease, Pool};
@@ -106,16 +108,9 @@ impl Queue {
         let Some(job) = snapshot.as_ref().and_then(|snapshot| snapshot.job(&run.job_name)) else {
             return RunPools::default();
         };
-        let picked = |step: &catchment_core::definitions::StepSpec| {
-            let selection = &run.selection;
-            selection.is_everything()
-                || selection.steps.contains(&step.key)
-                || step.assets.iter().any(|asset| selection.assets.contains(asset))
-                || step.checks.iter().any(|check| selection.checks.contains(check))
-        };
-        let steps: Vec<_> = job.steps.iter().filter(|step| picked(step)).collect();
+        let steps = selected(job, &run.selection);
         let keys: HashSet<&str> = steps.iter().map(|step| step.key.as_str()).collect();
-        let is_first = |step: &&&catchment_core::definitions::StepSpec| {
+        let is_first = |step: &&&StepSpec| {
             !step.needs.iter().any(|needed| keys.contains(needed.as_str()))
         };
         RunPools {

@@ -23,6 +23,20 @@ const PAGE: u32 = 1000;
 /// Takes a run from its process and ends it: well, where the ledger holds all that it was to make; else as failed,
 /// or cancelled where that was asked for.
 pub(crate) async fn take_over(daemon: &Daemon, run: &Run, why: &str) -> Result<(), Problem> {
+    let logs = daemon.home.run_log_dir(&run.run_id.to_string());
+    let problem = Problem::new(Code::RunLost, format!("the run was lost: {why}"))
+        .place(logs.join("stderr.log").display().to_string())
+        .remedy("see its output there, then re-execute the run: what is committed is not done twice");
+    settle(daemon, run, why, problem).await
+}
+
+/// Takes a run from its process, which lives, and ends it with this problem, unless all it was to make is there.
+pub(crate) async fn end(daemon: &Daemon, run: &Run, problem: Problem) -> Result<(), Problem> {
+    let why = problem.to_string();
+    settle(daemon, run, &why, problem).await
+}
+
+async fn settle(daemon: &Daemon, run: &Run, why: &str, problem: Problem) -> Result<(), Problem> {
     let now = clock::now();
     let epoch = match daemon.instance.revoke(run.run_id, now).await {
         Ok(epoch) => epoch,
@@ -44,13 +58,8 @@ pub(crate) async fn take_over(daemon: &Daemon, run: &Run, why: &str) -> Result<(
     } else if run.status == RunStatus::Canceling {
         Command::Canceled
     } else {
-        tracing::warn!(run_id = id, why, "the run was lost");
-        let logs = daemon.home.run_log_dir(&id);
-        Command::Fail(
-            Problem::new(Code::RunLost, format!("the run was lost: {why}"))
-                .place(logs.join("stderr.log").display().to_string())
-                .remedy("see its output there, then re-execute the run: what is committed is not done twice"),
-        )
+        tracing::warn!(run_id = id, why, "the run is ended as failed");
+        Command::Fail(problem)
     };
     match daemon.instance.command(run.run_id, command, Some(lease), None, clock::now()).await {
         Ok(_) | Err(InstanceError::LeaseLost { .. }) => {}

@@ -1,0 +1,176 @@
+//! Runs failed runs again, as their tags and the settings say.
+//!
+//! It follows the event log: each failure is dealt with once the cursor has come to it, whoever wrote it (the run's
+//! process, the monitor, the queue). Everything it does can be done again: the new run is made once for each failed
+//! run (its run key is the failed run's id), tags are set to what they are already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use catchment_core::backfill::{BackfillId, BackfillStatus};
+use catchment_core::rerun::{Strategy, automatic_retry, rerun};
+use catchment_core::{Event, EventKind, Level, NewEvent, NewRun, Run, RunId, RunKey, RunStatus, tags};
+use catchment_instance::{EventFilter, InstanceError, RunFilter};
+use catchment_model::{Code, Problem};
+use catchment_settings::clock;
+use tokio::sync::watch;
+
+use crate::Daemon;
+use crate::reconcile::Reconcile;
+
+/// The name of the cursor.
+const CURSOR: &str = "run_retries";
+const PAGE: u32 = 200;
+/// Runs end in processes of their own, whose hints may be lost.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How many events of a run are read at once.
+const EVENTS: u32 = 1000;
+
+pub(crate) struct Retries {
+    daemon: Arc<Daemon>,
+}
+
+impl Retries {
+    pub(crate) fn new(daemon: Arc<Daemon>) -> Self {
+        Self { daemon }
+    }
+
+    async fn failed(&self, run_id: RunId) -> Result<(), Problem> {
+        let instance = &self.daemon.instance;
+        // It may have been deleted since.
+        let Some(run) = instance.run(run_id).await? else { return Ok(()) };
+        if run.status != RunStatus::Failure || run.tags.contains_key(tags::AUTO_RETRY_RUN_ID) {
+            return Ok(());
+        }
+        let step_failed = self.step_failed(run_id).await?;
+        let mut noted = vec![(tags::FAILURE_REASON.to_owned(), reason(&run, step_failed).to_owned())];
+        let strategy = automatic_retry(&run, self.daemon.settings.retries, step_failed, self.successors(&run).await?);
+        let strategy = match strategy {
+            Some(strategy) if self.is_wanted(&run).await? => strategy,
+            _ => {
+                if run.tags.contains_key(tags::MAX_RETRIES) || self.daemon.settings.retries.max_retries > 0 {
+                    noted.push((tags::WILL_RETRY.to_owned(), "false".to_owned()));
+                }
+                instance.set_tags(run_id, &noted).await?;
+                return Ok(());
+            }
+        };
+        noted.push((tags::WILL_RETRY.to_owned(), "true".to_owned()));
+        instance.set_tags(run_id, &noted).await?;
+        let again = self.again(&run, strategy).await?;
+        let key = RunKey { scope: format!("retry:{run_id}"), key: "automatic".to_owned() };
+        let made = instance.enqueue_once(key, again, clock::now()).await?.run_id();
+        catchment_settings::failpoint::hit("daemon.retried");
+        instance.set_tags(run_id, &[(tags::AUTO_RETRY_RUN_ID.to_owned(), made.to_string())]).await?;
+        self.say(&run, made).await?;
+        tracing::info!(run_id = %run_id, again = %made, "the failed run is run again");
+        self.daemon.hints.runs();
+        Ok(())
+    }
+
+    /// The run that runs a failed one again. Where its location does not answer, or nothing of it is left to do (its
+    /// process was lost after its last step), all of it is run again.
+    async fn again(&self, run: &Run, strategy: Strategy) -> Result<NewRun, Problem> {
+        let location = self.daemon.locations.get(&run.location);
+        let snapshot = location.and_then(|location| location.snapshot.clone());
+        let job = snapshot.as_ref().and_then(|snapshot| snapshot.job(&run.job_name)).cloned().unwrap_or_default();
+        let events = if strategy == Strategy::AllSteps { Vec::new() } else { self.events(run.run_id).await? };
+        let id = RunId::random();
+        let mut again = match rerun(run, &job, &events, strategy, id) {
+            Ok(again) => again,
+            Err(problem) => {
+                tracing::debug!(run_id = %run.run_id, %problem, "all of the run is run again");
+                rerun(run, &job, &[], Strategy::AllSteps, id)?
+            }
+        };
+        let number = self.successors(run).await? + 1;
+        again.tags.insert(tags::RETRY_NUMBER.to_owned(), number.to_string());
+        Ok(again)
+    }
+
+    async fn step_failed(&self, run_id: RunId) -> Result<bool, Problem> {
+        let filter =
+            EventFilter { run_id: Some(run_id), kinds: vec![EventKind::StepFailure], ..EventFilter::default() };
+        Ok(!self.daemon.instance.events(&filter, None, 1).await?.is_empty())
+    }
+
+    /// How many runs have the same root, besides the root.
+    async fn successors(&self, run: &Run) -> Result<u64, Problem> {
+        let root = run.root_run_id.unwrap_or(run.run_id);
+        let tags = vec![(tags::ROOT_RUN_ID.to_owned(), root.to_string())];
+        Ok(self.daemon.instance.count_runs(&RunFilter { tags, ..RunFilter::default() }).await?)
+    }
+
+    /// A run of a backfill that has ended, or is about to, is not run again.
+    async fn is_wanted(&self, run: &Run) -> Result<bool, Problem> {
+        let Some(id) = run.tags.get(tags::BACKFILL) else { return Ok(true) };
+        let backfill = self.daemon.instance.backfill(&BackfillId(id.clone())).await?;
+        Ok(backfill.is_none_or(|backfill| {
+            matches!(backfill.status, BackfillStatus::Requested | BackfillStatus::Paused)
+        }))
+    }
+
+    async fn events(&self, run_id: RunId) -> Result<Vec<Event>, Problem> {
+        let mut events: Vec<Event> = Vec::new();
+        let mut after = 0;
+        loop {
+            let page = self.daemon.instance.run_events(run_id, after, EVENTS).await?;
+            let Some(last) = page.last() else { return Ok(events) };
+            after = last.id;
+            events.extend(page.into_iter().filter(|event| event.event.kind != EventKind::Log));
+        }
+    }
+
+    async fn say(&self, run: &Run, again: RunId) -> Result<(), Problem> {
+        let event = NewEvent {
+            run_id: run.run_id,
+            timestamp: clock::now(),
+            kind: EventKind::EngineEvent,
+            step_key: None,
+            level: Level::Info,
+            message: format!("The run is run again as {again}"),
+            data: serde_json::json!({ "run_id": again }),
+        };
+        match self.daemon.instance.append(&[event], None).await {
+            Ok(_) | Err(InstanceError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Why a run failed: one of Dagster's failure reasons.
+fn reason(run: &Run, step_failed: bool) -> &'static str {
+    match run.problem.as_ref().map(|problem| problem.code) {
+        _ if step_failed => "STEP_FAILURE",
+        Some(Code::RunLost) if run.started_at.is_none() => "START_TIMEOUT",
+        Some(Code::RunLost) => "UNEXPECTED_TERMINATION",
+        Some(Code::InvalidConfig | Code::NotFound) if run.started_at.is_none() => "JOB_INITIALIZATION_FAILURE",
+        Some(_) => "RUN_EXCEPTION",
+        None => "UNKNOWN",
+    }
+}
+
+#[async_trait]
+impl Reconcile for Retries {
+    fn name(&self) -> &str {
+        "retries"
+    }
+
+    fn hint(&self) -> Option<watch::Receiver<()>> {
+        Some(self.daemon.hints.on_runs())
+    }
+
+    async fn step(&mut self) -> Result<Duration, Problem> {
+        let instance = &self.daemon.instance;
+        loop {
+            let cursor = instance.follow_cursor(CURSOR).await?;
+            let page = instance.events_after(cursor, &[EventKind::RunFailure], PAGE).await?;
+            let Some(last) = page.last().map(|event| event.id) else { return Ok(INTERVAL) };
+            for event in &page {
+                self.failed(event.event.run_id).await?;
+            }
+            instance.set_follow_cursor(CURSOR, last).await?;
+        }
+    }
+}
