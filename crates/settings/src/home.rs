@@ -58,6 +58,11 @@ impl Home {
         self.root.join("catchment.yaml")
     }
 
+    /// The code locations, where the defaults are not meant.
+    pub fn workspace_file(&self) -> PathBuf {
+        self.root.join("workspace.yaml")
+    }
+
     /// The admin key of the embedded S3 server.
     pub fn credentials_file(&self) -> PathBuf {
         self.root.join("credentials.json")
@@ -101,6 +106,11 @@ impl Home {
     /// An advisory lock of that name; it holds the pid of its owner.
     pub fn lock_file(&self, name: &str) -> PathBuf {
         self.root.join("run").join(format!("{name}.lock"))
+    }
+
+    /// The socket of the code server that the daemon keeps for a location.
+    pub fn location_socket(&self, location: &str) -> PathBuf {
+        self.root.join("run").join(format!("{location}.sock"))
     }
 
     /// The datagram socket that wakes the daemon.
