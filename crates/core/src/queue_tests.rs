@@ -49,8 +49,7 @@ fn runs() -> impl Strategy<Value = Vec<Run>> {
 /// A run's pools stand in its tag, `-` for a step without one.
 fn pools(run: &Run) -> RunPools {
     let text = run.tags.get("pools").map_or("", String::as_str);
-    let first: Vec<_> =
-        text.split(',').filter(|p| !p.is_empty()).map(|p| (p != "-").then(|| p.to_owned())).collect();
+    let first: Vec<_> = text.split(',').filter(|p| !p.is_empty()).map(|p| (p != "-").then(|| p.to_owned())).collect();
     let all = first.iter().flatten().cloned().collect();
     RunPools { first, all }
 }
@@ -94,8 +93,7 @@ fn exceeded(active: &[&Run], limits: &Limits) -> bool {
         }
     };
     let pool = |(name, slots): (&String, &usize)| {
-        limits.granularity == Granularity::Run
-            && active.iter().filter(|r| pools(r).all.contains(name)).count() > *slots
+        limits.granularity == Granularity::Run && active.iter().filter(|r| pools(r).all.contains(name)).count() > *slots
     };
     limits.max_concurrent_runs.is_some_and(|max| active.len() > max)
         || limits.tags.iter().any(too_many)
@@ -167,8 +165,7 @@ fn a_run_whose_first_steps_all_wait_for_full_pools_stays_in_the_queue() {
 #[test]
 fn a_blocked_run_is_overtaken_by_one_that_need_not_wait() {
     let tagged = |team: &str, status| run(status, BTreeMap::from([("team".to_owned(), team.to_owned())]));
-    let runs =
-        [tagged("a", RunStatus::Started), tagged("a", RunStatus::Queued), tagged("b", RunStatus::Queued)];
+    let runs = [tagged("a", RunStatus::Started), tagged("a", RunStatus::Queued), tagged("b", RunStatus::Queued)];
     let tags = vec![TagLimit { key: "team".into(), value: TagValue::PerUniqueValue, limit: 1 }];
     let decision = next(&runs, &Limits { tags, ..Limits::default() }, &pools);
     assert_eq!(decision.launch, [runs[2].run_id]);
