@@ -47,7 +47,6 @@ impl Environment {
             ("MONGO_CONNECTION_STRING", "a MongoDB ledger"),
             ("MONGO_HOST", "a MongoDB ledger"),
             ("POSTGRES_HOST", "PostGIS as compute"),
-            ("DAGSTER_POSTGRES_HOST", "orchestrator state in PostgreSQL"),
         ] {
             if get(name).is_some() {
                 return Err(Problem::new(Code::InvalidConfig, format!("{what} is not available in this version"))
@@ -63,6 +62,7 @@ impl Environment {
                     .remedy("unset it, or set it to false"));
             }
         }
+        crate::PostgresSettings::from_lookup(&get)?;
         Ok(Self {
             home: get("CATCHMENT_HOME").or_else(|| get("DAGSTER_HOME")).unwrap_or_else(|| ".catchment".into()).into(),
             s3_root: get("MINIO_ROOT_USER").zip(get("MINIO_ROOT_PASSWORD").map(Secret::new)),

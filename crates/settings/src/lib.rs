@@ -1,6 +1,6 @@
 //! Where a process of Catchment finds its surroundings.
 //!
-//! Here: the environment variables of the contract ([`env`]), the home folder and the names in it ([`home`]), the
+//! Here: the environment variables of the contract ([`env`], [`postgres`]), the home folder and the names in it ([`home`]), the
 //! files that an operator writes ([`config`]),
 //! the one clock ([`clock`]) and the one way to start a task ([`task`]), advisory locks that say who holds
 //! them ([`lock`]), wake-up hints between processes ([`wake`]), durable small files ([`durable`]), secrets
@@ -18,6 +18,7 @@ pub mod failpoint;
 pub mod home;
 pub mod lock;
 pub mod logging;
+pub mod postgres;
 pub mod secret;
 pub mod task;
 pub mod wake;
@@ -25,4 +26,5 @@ pub mod wake;
 pub use credentials::S3Credentials;
 pub use env::Environment;
 pub use home::Home;
+pub use postgres::PostgresSettings;
 pub use secret::Secret;

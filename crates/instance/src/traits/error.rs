@@ -34,6 +34,9 @@ pub enum InstanceError {
     /// What the caller decided on has changed meanwhile: it looks again.
     #[error("{0} has changed meanwhile")]
     Changed(String),
+    /// The server of the state does not answer, or does not let us in.
+    #[error("the state database cannot be reached: {0}")]
+    Unreachable(String),
     /// The database refused or is not there.
     #[error("the state database failed: {0}")]
     Database(String),
@@ -49,11 +52,17 @@ impl From<InstanceError> for Problem {
             InstanceError::NotFound(_) => Problem::new(Code::NotFound, what),
             InstanceError::Refused(_) => Problem::new(Code::Conflict, what),
             InstanceError::LeaseLost { .. } => Problem::new(Code::LeaseLost, what),
-            InstanceError::Deposed { .. } => Problem::new(Code::LeaseLost, what)
-                .remedy("nothing: the other daemon goes on with the work"),
+            InstanceError::Deposed { .. } => {
+                Problem::new(Code::LeaseLost, what).remedy("nothing: the other daemon goes on with the work")
+            }
             InstanceError::Changed(_) => Problem::new(Code::Conflict, what).remedy("look at it again, then repeat"),
-            InstanceError::Database(_) => Problem::new(Code::Unavailable, what)
-                .remedy("see that the disk has room and CATCHMENT_HOME is writable"),
+            InstanceError::Unreachable(_) => Problem::new(Code::Unavailable, what).remedy(
+                "start the PostgreSQL server and make its database, or correct DAGSTER_POSTGRES_HOST, _PORT, _USER, \
+                 _PASSWORD and _DB; without DAGSTER_POSTGRES_HOST the state is a file in CATCHMENT_HOME",
+            ),
+            InstanceError::Database(_) => Problem::new(Code::Unavailable, what).remedy(
+                "see that the disk has room and the state (CATCHMENT_HOME, or the PostgreSQL server) may be written",
+            ),
             InstanceError::Corrupt(_) => Problem::new(Code::Integrity, what)
                 .remedy("use the version of catchment that wrote this home, or restore a copy"),
         }

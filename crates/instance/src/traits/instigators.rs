@@ -49,8 +49,12 @@ pub trait Instigators: Send + Sync {
     async fn set_cursor(&self, instigator: &Instigator, cursor: Option<&str>) -> Result<()>;
     /// Begins a tick (kept, with status STARTED). One of the same instigator that is still open was cut off by the
     /// end of its daemon, and is ended as failed.
-    async fn begin_tick(&self, instigator: &Instigator, scheduled_for: Option<Timestamp>, now: Timestamp)
-    -> Result<Tick>;
+    async fn begin_tick(
+        &self,
+        instigator: &Instigator,
+        scheduled_for: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Tick>;
     /// Adds what user code logged to a tick.
     async fn log_tick(&self, tick: i64, log: &[TickLog]) -> Result<()>;
     /// Writes an answer in one transaction: claims, runs (QUEUED) with their run keys, partitions, asset events, the

@@ -25,7 +25,7 @@ pub use events::{EventFilter, Events};
 pub use instigators::{Admitted, Instigators, TickFilter};
 pub use locations::{LocationRecord, Locations};
 pub use partitions::Partitions;
-pub use pools::{Pool, Pools, Slot, SlotClaim};
+pub use pools::{MAX_LIMIT, Pool, Pools, Slot, SlotClaim};
 pub use runs::{Enqueued, Lease, RunFilter, Runs};
 
 /// The whole state: what a process opens once.
