@@ -88,7 +88,9 @@ pub fn from_asset_failure<'a>(events: impl IntoIterator<Item = &'a NewEvent>) ->
         let asset = asset.to_owned();
         let check = event.data.get("check_name").and_then(Value::as_str).map(|name| format!("{asset}:{name}"));
         match (event.kind, check) {
-            (EventKind::AssetMaterializationPlanned | EventKind::AssetFailedToMaterialize, _) => add(&mut assets, asset),
+            (EventKind::AssetMaterializationPlanned | EventKind::AssetFailedToMaterialize, _) => {
+                add(&mut assets, asset)
+            }
             (EventKind::AssetMaterialization, _) => assets.retain(|planned| *planned != asset),
             (EventKind::AssetCheckEvaluationPlanned, Some(check)) => add(&mut checks, check),
             (EventKind::AssetCheckEvaluation, Some(check)) if stops(&event.data) => {
@@ -118,7 +120,9 @@ fn add(list: &mut Vec<String>, entry: String) {
 }
 
 fn nothing(cause: &str) -> Problem {
-    Problem::new(Code::InvalidInput, "there is nothing to run again").cause(cause).remedy("re-execute all of it instead")
+    Problem::new(Code::InvalidInput, "there is nothing to run again")
+        .cause(cause)
+        .remedy("re-execute all of it instead")
 }
 
 /// Which of a step runs again.
@@ -201,11 +205,7 @@ mod tests {
     use crate::run::{RunId, Selection};
 
     fn step(key: &str, needs: &[&str]) -> StepSpec {
-        StepSpec {
-            key: key.into(),
-            needs: needs.iter().map(|key| (*key).to_owned()).collect(),
-            ..StepSpec::default()
-        }
+        StepSpec { key: key.into(), needs: needs.iter().map(|key| (*key).to_owned()).collect(), ..StepSpec::default() }
     }
 
     fn mapped(key: &str, needs: &[&str]) -> StepSpec {

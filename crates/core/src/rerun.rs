@@ -35,15 +35,24 @@ const OF_ONE_RUN: &[&str] =
 /// # Errors
 /// `conflict` where the parent has to have failed or been cancelled and has not; `invalid_input` where there is
 /// nothing to run again, or a step that the job does not have.
-pub fn rerun(parent: &Run, job: &JobSpec, events: &[Event], strategy: Strategy, run_id: RunId) -> Result<NewRun, Problem> {
+pub fn rerun(
+    parent: &Run,
+    job: &JobSpec,
+    events: &[Event],
+    strategy: Strategy,
+    run_id: RunId,
+) -> Result<NewRun, Problem> {
     let place = format!("run {}", parent.run_id);
     if matches!(strategy, Strategy::FromFailure | Strategy::FromAssetFailure)
         && !matches!(parent.status, RunStatus::Failure | RunStatus::Canceled)
     {
-        return Err(Problem::new(Code::Conflict, "only a run that failed or was cancelled is run again from its failure")
-            .place(place)
-            .cause(format!("it is {}", parent.status))
-            .remedy("wait for its end, or run all of its steps again"));
+        return Err(Problem::new(
+            Code::Conflict,
+            "only a run that failed or was cancelled is run again from its failure",
+        )
+        .place(place)
+        .cause(format!("it is {}", parent.status))
+        .remedy("wait for its end, or run all of its steps again"));
     }
     let mut run_tags: BTreeMap<_, _> =
         parent.tags.iter().filter(|(key, _)| !OF_ONE_RUN.contains(&key.as_str())).map(own).collect();
@@ -61,12 +70,17 @@ pub fn rerun(parent: &Run, job: &JobSpec, events: &[Event], strategy: Strategy, 
         Strategy::Steps(steps) => {
             let unknown = steps.iter().find(|key| !job.steps.iter().any(|step| step.key == split_key(key).0));
             if let Some(unknown) = unknown {
-                return Err(Problem::new(Code::InvalidInput, format!("the job `{}` has no step `{unknown}`", job.name))
-                    .place(place)
-                    .remedy("name steps of the job; `catchment job list` shows them"));
+                return Err(Problem::new(
+                    Code::InvalidInput,
+                    format!("the job `{}` has no step `{unknown}`", job.name),
+                )
+                .place(place)
+                .remedy("name steps of the job; `catchment job list` shows them"));
             }
             if steps.is_empty() {
-                return Err(Problem::new(Code::InvalidInput, "no step was named").place(place).remedy("name one at least"));
+                return Err(Problem::new(Code::InvalidInput, "no step was named")
+                    .place(place)
+                    .remedy("name one at least"));
             }
             Selection { steps, ..Selection::default() }
         }

@@ -70,7 +70,7 @@ pub enum PartitionsDefinition {
         keys: Vec<String>,
     },
     /// Windows of time that follow one another without a gap.
-    TimeWindow(TimeWindowPartitions),
+    TimeWindow(Box<TimeWindowPartitions>),
     /// A named set of keys that grows and shrinks at run time.
     Dynamic {
         /// Its name in the state store.
@@ -99,7 +99,7 @@ impl PartitionsDefinition {
     /// # Errors
     /// `invalid_config` as [`TimeWindowPartitions::new`].
     pub fn time_window(spec: TimeWindowSpec) -> Result<Self, Problem> {
-        TimeWindowPartitions::new(spec).map(Self::TimeWindow)
+        Ok(Self::TimeWindow(Box::new(TimeWindowPartitions::new(spec)?)))
     }
 
     /// Two dimensions.
@@ -273,7 +273,7 @@ impl PartitionsDefinition {
     /// The time windows of this definition, or of its only time dimension.
     pub fn time_windows(&self) -> Option<&TimeWindowPartitions> {
         match self {
-            Self::TimeWindow(windows) => Some(windows),
+            Self::TimeWindow(windows) => Some(windows.as_ref()),
             Self::Multi { .. } => self.time_dimension().map(|(_, windows)| windows),
             Self::Static { .. } | Self::Dynamic { .. } => None,
         }
@@ -283,7 +283,7 @@ impl PartitionsDefinition {
     pub fn time_dimension(&self) -> Option<(&str, &TimeWindowPartitions)> {
         let Self::Multi { dimensions } = self else { return None };
         let mut found = dimensions.iter().filter_map(|(name, definition)| match definition {
-            Self::TimeWindow(windows) => Some((name.as_str(), windows)),
+            Self::TimeWindow(windows) => Some((name.as_str(), windows.as_ref())),
             _ => None,
         });
         found.next().filter(|_| found.next().is_none())
