@@ -2,7 +2,7 @@
 //!
 //! Here: what a code location defines ([`definitions`]), runs and their state machine ([`run`], [`state`]),
 //! the event log's entries ([`event`]) and their typed metadata ([`metadata`]), sensors and schedules with their ticks
-//! ([`instigator`]) and what they ask for ([`sensor`]), backfills ([`backfill`]), and who may start next ([`queue`]). When
+//! ([`instigator`]) and what they ask for ([`sensor`]), backfills ([`backfill`], [`backfill_plan`]), and who may start next ([`queue`]). When
 //! things are due and for what: [`cron`], [`partitions`] and how they depend on each other ([`mapping`]), what lets an
 //! asset run by itself ([`automation`]), how new it should be ([`freshness`]), when a step is tried again
 //! ([`retry`]), what of a run is run again ([`reexecution`], [`rerun`]).
@@ -12,6 +12,7 @@
 
 pub mod automation;
 pub mod backfill;
+pub mod backfill_plan;
 pub mod cron;
 pub mod definitions;
 pub mod event;
