@@ -3,33 +3,36 @@
 use tokio::sync::watch;
 
 /// One channel for those who look at sensors, one for those who look at runs.
-#[derive(Debug)]
-pub(crate) struct Hints {
+#[derive(Debug, Clone, Default)]
+pub struct Hints {
     sensors: watch::Sender<()>,
     runs: watch::Sender<()>,
 }
 
 impl Hints {
-    pub(crate) fn new() -> Self {
-        Self { sensors: watch::Sender::new(()), runs: watch::Sender::new(()) }
+    /// Channels that nobody listens at yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Something has happened outside.
-    pub(crate) fn all(&self) {
+    pub fn all(&self) {
         self.sensors.send_replace(());
         self.runs();
     }
 
     /// A run was made or has changed.
-    pub(crate) fn runs(&self) {
+    pub fn runs(&self) {
         self.runs.send_replace(());
     }
 
-    pub(crate) fn on_sensors(&self) -> watch::Receiver<()> {
+    /// What wakes those who look at sensors.
+    pub fn on_sensors(&self) -> watch::Receiver<()> {
         self.sensors.subscribe()
     }
 
-    pub(crate) fn on_runs(&self) -> watch::Receiver<()> {
+    /// What wakes those who look at runs.
+    pub fn on_runs(&self) -> watch::Receiver<()> {
         self.runs.subscribe()
     }
 }

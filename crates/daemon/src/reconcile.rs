@@ -1,14 +1,14 @@
 //! The one loop that everything which decides to run has: look, do what is missing, wait for a hint or the interval.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use catchment_instance::Heartbeat;
 use catchment_model::Problem;
 use catchment_settings::clock;
 use tokio::sync::watch;
 
-use crate::Daemon;
+use crate::context::Context;
 
 /// Between two heartbeats of a task.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -28,6 +28,11 @@ pub(crate) trait Reconcile: Send {
         None
     }
 
+    /// How far it lies behind what it follows, in events.
+    fn lag(&self) -> i64 {
+        0
+    }
+
     /// What wakes it, where anything does.
     fn hint(&self) -> Option<watch::Receiver<()>>;
 
@@ -40,7 +45,7 @@ pub(crate) trait Reconcile: Send {
 }
 
 /// Runs a concern until the daemon stops.
-pub(crate) async fn drive(mut work: impl Reconcile, daemon: Arc<Daemon>) {
+pub(crate) async fn drive(mut work: impl Reconcile, context: Context) {
     let mut hint = work.hint();
     let mut failures = 0;
     let mut was_hinted = false;
@@ -49,10 +54,10 @@ pub(crate) async fn drive(mut work: impl Reconcile, daemon: Arc<Daemon>) {
         if let Some(hint) = &mut hint {
             hint.mark_unchanged();
         }
-        let wait = match work.step().await {
+        let (wait, problem) = match work.step().await {
             Ok(wait) => {
                 failures = 0;
-                wait
+                (wait, None)
             }
             Err(problem) => {
                 // The first of a row is news; the others say the same again.
@@ -65,19 +70,20 @@ pub(crate) async fn drive(mut work: impl Reconcile, daemon: Arc<Daemon>) {
                 if failures == 0 || !was_hinted {
                     failures += 1;
                 }
-                backoff(failures)
+                (backoff(failures), Some(problem))
             }
         };
         let wait = match work.heartbeat() {
             Some(name) => {
-                beat(&daemon, name, &mut last_beat).await;
+                let beat = Heartbeat { daemon: name.to_owned(), at: context.now(), problem, lag: work.lag() };
+                last_beat = send(&context, beat, last_beat).await;
                 wait.min(HEARTBEAT)
             }
             None => wait,
         };
         tokio::select! {
             biased;
-            () = daemon.stop.cancelled() => return,
+            () = context.stop.cancelled() => return,
             () = hinted(&mut hint) => was_hinted = true,
             () = tokio::time::sleep(wait) => was_hinted = false,
         }
@@ -100,13 +106,29 @@ pub(crate) fn backoff(failures: u32) -> Duration {
     FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_BACKOFF)
 }
 
-async fn beat(daemon: &Daemon, name: &str, last: &mut Option<Instant>) {
-    if last.is_some_and(|last| last.elapsed() < HEARTBEAT / 2) {
-        return;
+/// What was last written of a task, and when.
+struct LastBeat {
+    at: Instant,
+    failed: bool,
+    behind: bool,
+}
+
+/// Writes a heartbeat now and then, and at once where it says something new; answers the last that was written.
+async fn send(context: &Context, beat: Heartbeat, last: Option<LastBeat>) -> Option<LastBeat> {
+    let (failed, behind) = (beat.problem.is_some(), beat.lag > 0);
+    if let Some(last) = &last
+        && last.at.elapsed() < HEARTBEAT / 2
+        && last.failed == failed
+        && last.behind == behind
+    {
+        return Some(LastBeat { ..*last });
     }
-    match daemon.instance.beat(name, clock::now()).await {
-        Ok(()) => *last = Some(clock::monotonic()),
-        Err(error) => tracing::debug!(name, %error, "a heartbeat could not be written"),
+    match context.instance.beat(&beat).await {
+        Ok(()) => Some(LastBeat { at: clock::monotonic(), failed, behind }),
+        Err(error) => {
+            tracing::debug!(name = beat.daemon, %error, "a heartbeat could not be written");
+            last
+        }
     }
 }
 
