@@ -1,5 +1,9 @@
 //! The names of reserved run tags, as Dagster's users know them.
 
+use std::collections::BTreeMap;
+
+use crate::partitions::{MultiKey, PartitionsDefinition};
+
 /// The partition key of a run.
 pub const PARTITION: &str = "dagster/partition";
 /// The run key under which a sensor or schedule asked for a run.
@@ -58,3 +62,14 @@ pub const CONCURRENCY_KEY: &str = "dagster/concurrency_key";
 pub const FROM_AUTOMATION_CONDITION: &str = "dagster/from_automation_condition";
 /// Who asked for a run.
 pub const USER: &str = "user";
+
+/// The tags of a run of one partition: the key, and the key of each dimension where there are several.
+pub fn of_partition(definition: Option<&PartitionsDefinition>, key: &str) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::from([(PARTITION.to_owned(), key.to_owned())]);
+    if let Some(PartitionsDefinition::Multi { dimensions }) = definition
+        && let Some(keys) = MultiKey::parse(key, dimensions)
+    {
+        tags.extend(keys.0.into_iter().map(|(name, key)| (format!("{PARTITION_DIMENSION_PREFIX}{name}"), key)));
+    }
+    tags
+}

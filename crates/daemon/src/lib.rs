@@ -7,16 +7,22 @@
 //! - `queue`: launches queued runs (who may start is decided in `catchment_core::queue`);
 //! - `monitor`: leases, cancels and ends of processes; `recovery` is what it does about a run that was lost,
 //!   `scratch` what is left to remove; `retries` runs failed runs again;
+//! - `backfills`: asks for the runs of backfills;
 //! - `leader`: of all daemons that share a state one decides, and its writes are fenced by its epoch;
 //! - `ledger_sync`: keeps the status in the ledger in step with the event log;
 //! - `locations`: the code locations and their clients.
 //!
 //! Not here: the state machine (`catchment-core`), the state (`catchment-instance`), the run itself (`catchment`).
 
+mod backfills;
+pub mod context;
+mod dynamic_keys;
+mod evaluation;
 mod hints;
 mod leader;
 mod ledger_sync;
 pub mod locations;
+
 mod monitor;
 mod queue;
 mod reconcile;
@@ -32,19 +38,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use catchment_core::RunId;
-use catchment_core::queue::{Granularity, TagLimit};
-use catchment_core::rerun::RetryRules;
 use catchment_instance::SharedInstance;
 use catchment_launchers::{Exit, SharedLauncher};
 use catchment_ledger::SharedLedger;
 use catchment_model::{Code, Problem};
+use catchment_settings::config::OperatorConfig;
 use catchment_settings::lock::Lock;
 use catchment_settings::{Home, task, wake};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use crate::hints::Hints;
+use crate::context::{Clock, Context};
 use crate::ledger_sync::LedgerSync;
 use crate::locations::SharedLocations;
 use crate::reconcile::drive;
@@ -53,7 +58,7 @@ use crate::reconcile::drive;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// What a daemon works with.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct DaemonConfig {
     /// The home folder; one daemon a home.
     pub home: Home,
@@ -65,63 +70,18 @@ pub struct DaemonConfig {
     pub locations: SharedLocations,
     /// Starts the processes of runs.
     pub launcher: SharedLauncher,
-    /// Limits and times.
-    pub settings: Settings,
+    /// What the operator has set.
+    pub config: Arc<OperatorConfig>,
+    /// What tells the time.
+    pub clock: Clock,
 }
 
-/// Limits and times of a daemon.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Runs that may work at once; `None` does not bound.
-    pub max_concurrent_runs: Option<usize>,
-    /// The same for runs with a tag.
-    pub tag_limits: Vec<TagLimit>,
-    /// The limit of a pool that has none of its own.
-    pub default_pool_limit: Option<u32>,
-    /// What takes a slot of a pool.
-    pub pool_granularity: Granularity,
-    /// When a failed run is run again, where its tags do not say.
-    pub retries: RetryRules,
-    /// Between two evaluations of a sensor that nothing woke, where the sensor states no interval.
-    pub sensor_interval: Duration,
-    /// How long a process may take from its launch to its first word; the first lease.
-    pub start_timeout: Duration,
-    /// How long a cancelled run may take to let go before it is killed.
-    pub cancel_grace: Duration,
-    /// How long a run may work, where its tag `dagster/max_runtime` does not say; `None` does not bound.
-    pub max_runtime: Option<Duration>,
-    /// Between two looks at the leases of live runs.
-    pub monitor_interval: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            max_concurrent_runs: Some(10),
-            tag_limits: Vec::new(),
-            default_pool_limit: None,
-            pool_granularity: Granularity::Step,
-            retries: RetryRules::default(),
-            sensor_interval: Duration::from_secs(30),
-            start_timeout: Duration::from_secs(15),
-            cancel_grace: Duration::from_secs(10),
-            max_runtime: None,
-            monitor_interval: Duration::from_millis(500),
-        }
-    }
-}
-
-/// What the tasks of one daemon share.
+/// What the tasks of one term share that see runs through.
 pub(crate) struct Daemon {
+    pub(crate) context: Context,
     pub(crate) home: Home,
-    pub(crate) instance: SharedInstance,
     pub(crate) ledger: SharedLedger,
     pub(crate) launcher: SharedLauncher,
-    pub(crate) settings: Settings,
-    pub(crate) locations: SharedLocations,
-    pub(crate) ledger_sync: LedgerSync,
-    pub(crate) hints: Hints,
-    pub(crate) stop: CancellationToken,
     children: Mutex<Children>,
 }
 
@@ -134,21 +94,11 @@ struct Children {
 
 impl Daemon {
     /// What the tasks of one term share: the state is written through a handle that is fenced with its epoch.
-    fn new(config: &DaemonConfig, epoch: i64) -> Self {
-        let DaemonConfig { home, instance, ledger, locations, launcher, settings } = config.clone();
-        let instance = instance.fenced(epoch);
-        Self {
-            ledger_sync: LedgerSync::new(instance.clone(), ledger.clone()),
-            home,
-            instance,
-            ledger,
-            launcher,
-            settings,
-            locations,
-            hints: Hints::new(),
-            stop: CancellationToken::new(),
-            children: Mutex::default(),
-        }
+    pub(crate) fn new(config: &DaemonConfig, epoch: i64) -> Self {
+        let DaemonConfig { home, instance, ledger, locations, launcher, config, clock } = config.clone();
+        let mut context = Context::new(instance.fenced(epoch), locations, config, clock);
+        context.ledger_sync = Some(Arc::new(LedgerSync::new(context.instance.clone(), ledger.clone())));
+        Self { context, home, ledger, launcher, children: Mutex::default() }
     }
 
     fn children(&self) -> std::sync::MutexGuard<'_, Children> {
@@ -223,26 +173,27 @@ async fn term(
     shutdown: impl Future<Output = ()>,
 ) -> Result<bool, Problem> {
     recovery::put_back_what_was_never_spawned(daemon).await;
+    let context = daemon.context.clone();
     let mut tasks = FuturesUnordered::new();
-    let lead = leader::keep(daemon.instance.clone(), holder.clone(), epoch, daemon.stop.clone());
+    let lead = leader::keep(daemon.context.instance.clone(), holder.clone(), epoch, daemon.context.stop.clone());
     tasks.push(task::spawn("lead", lead));
     tasks.push(task::spawn("wake", forward_hints(daemon.clone(), listener)));
     tasks.push(task::spawn("exits", gather_exits(daemon.clone())));
-    tasks.push(task::spawn("sensors", drive(sensors::Supervisor::new(daemon.clone()), daemon.clone())));
-    tasks.push(task::spawn("queue", drive(queue::Queue::new(daemon.clone()), daemon.clone())));
-    tasks.push(task::spawn("monitor", drive(monitor::Monitor::new(daemon.clone()), daemon.clone())));
-    tasks.push(task::spawn("retries", drive(retries::Retries::new(daemon.clone()), daemon.clone())));
-    tasks.push(task::spawn("ledger_sync", drive(ledger_sync::Follower::new(daemon.clone()), daemon.clone())));
+    tasks.push(task::spawn("queue", drive(queue::Queue::new(daemon.clone()), context.clone())));
+    tasks.push(task::spawn("monitor", drive(monitor::Monitor::new(daemon.clone()), context.clone())));
+    tasks.push(task::spawn("retries", drive(retries::Retries::new(daemon.clone()), context.clone())));
+    tasks.push(task::spawn("backfills", drive(backfills::Backfills::new(context.clone()), context.clone())));
+    tasks.push(task::spawn("ledger_sync", drive(ledger_sync::Follower::new(daemon.clone()), context.clone())));
 
     let outcome = tokio::select! {
         biased;
         () = shutdown => Ok(true),
-        () = daemon.stop.cancelled() => Ok(false),
+        () = daemon.context.stop.cancelled() => Ok(false),
         Some(ended) = tasks.next() => Err(Problem::new(Code::Bug, "a task of the daemon has ended")
             .cause(ended.err().map_or_else(|| "it returned".to_owned(), |e| e.to_string()))
             .remedy("start the daemon again, and report this as a bug of Catchment")),
     };
-    daemon.stop.cancel();
+    daemon.context.stop.cancel();
     let all_ended = async { while tasks.next().await.is_some() {} };
     if tokio::time::timeout(SHUTDOWN_GRACE, all_ended).await.is_err() {
         tracing::warn!("tasks of the daemon had not let go in time; what they were at is taken up by the next one");
@@ -255,8 +206,8 @@ async fn term(
 async fn forward_hints(daemon: Arc<Daemon>, listener: Arc<wake::Listener>) {
     loop {
         tokio::select! {
-            () = daemon.stop.cancelled() => return,
-            () = listener.woken() => daemon.hints.all(),
+            () = daemon.context.stop.cancelled() => return,
+            () = listener.woken() => daemon.context.hints.all(),
         }
     }
 }
@@ -265,11 +216,11 @@ async fn forward_hints(daemon: Arc<Daemon>, listener: Arc<wake::Listener>) {
 async fn gather_exits(daemon: Arc<Daemon>) {
     loop {
         tokio::select! {
-            () = daemon.stop.cancelled() => return,
+            () = daemon.context.stop.cancelled() => return,
             exit = daemon.launcher.next_exit() => {
                 tracing::debug!(run_id = %exit.run_id, how = exit.how, "the process of a run has ended");
                 daemon.children().ended.push(exit);
-                daemon.hints.runs();
+                daemon.context.hints.runs();
             }
         }
     }

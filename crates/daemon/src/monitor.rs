@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use catchment_core::state::Command;
@@ -14,15 +14,17 @@ use catchment_core::{Run, RunId, RunStatus, tags};
 use catchment_instance::{InstanceError, Lease};
 use catchment_launchers::{Exit, Liveness, RunProcess, Stop};
 use catchment_model::{Code, Problem};
-use catchment_settings::clock;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
+use crate::context::Context;
 use crate::reconcile::Reconcile;
 use crate::{Daemon, recovery, scratch};
 
 /// Between two looks while no run is live.
 const IDLE_INTERVAL: Duration = Duration::from_secs(5);
+/// The same while one is.
+const BUSY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a run is put back because no process of it ever spoke, before it counts as failed.
 const LAUNCH_TRIES: u32 = 3;
 
@@ -82,6 +84,15 @@ fn longest(run: &Run, max_runtime: Option<Duration>) -> Option<Duration> {
     own.or(max_runtime).filter(|longest| !longest.is_zero())
 }
 
+fn seconds(number: u32) -> Duration {
+    Duration::from_secs(number.into())
+}
+
+/// How long a process may take from its launch to its first word: the first lease.
+pub(crate) fn start_timeout(context: &Context) -> Duration {
+    seconds(context.config.run_monitoring.start_timeout_seconds)
+}
+
 /// The point of time that lies `time` after `now`.
 pub(crate) fn later(now: Timestamp, time: Duration) -> Timestamp {
     SignedDuration::try_from(time).ok().and_then(|time| now.checked_add(time).ok()).unwrap_or(Timestamp::MAX)
@@ -89,7 +100,7 @@ pub(crate) fn later(now: Timestamp, time: Duration) -> Timestamp {
 
 /// How far the cancelling of a run has come.
 struct Cancelling {
-    since: Instant,
+    since: Timestamp,
     forced: bool,
 }
 
@@ -112,6 +123,10 @@ impl Monitor {
         }
     }
 
+    fn max_runtime(&self) -> Option<Duration> {
+        Some(seconds(self.daemon.context.config.run_monitoring.max_runtime_seconds))
+    }
+
     async fn look_at(&mut self, run: &Run) -> Result<(), Problem> {
         let process = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: run.pid };
         let ended = self.ended.get(&(run.run_id, run.lease_epoch));
@@ -119,7 +134,7 @@ impl Monitor {
         let look = run.pid.is_some() && run.status.is_active() && !self.daemon.is_child(run.run_id, run.lease_epoch);
         let liveness =
             if look && ended.is_none() { self.daemon.launcher.liveness(process).await } else { Liveness::Unknown };
-        match verdict(run, clock::now(), ended, liveness, self.daemon.settings.max_runtime) {
+        match verdict(run, self.daemon.context.now(), ended, liveness, self.max_runtime()) {
             Verdict::Leave => Ok(()),
             Verdict::PutBack => self.put_back(run).await,
             Verdict::TakeOver(why) => {
@@ -155,12 +170,12 @@ impl Monitor {
             tracing::warn!(run_id = %run.run_id, "no process of the run has spoken in time: it is put back");
             Command::Requeue
         };
-        let answer = self.daemon.instance.command(run.run_id, command, Some(lease), None, clock::now()).await;
+        let answer = self.daemon.context.instance.command(run.run_id, command, Some(lease), None, self.daemon.context.now()).await;
         match answer {
             Ok(_) => {
                 let late = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: run.pid };
                 self.daemon.launcher.stop(late, Stop::Force).await;
-                self.daemon.hints.runs();
+                self.daemon.context.hints.runs();
                 Ok(())
             }
             // It spoke after all.
@@ -172,13 +187,14 @@ impl Monitor {
     /// The process sees the cancel when it renews its lease; it is asked at once, so that it need not wait for that,
     /// and forced after the grace.
     async fn escalate(&mut self, run: &Run, process: RunProcess) {
-        let now = clock::monotonic();
+        let now = self.daemon.context.now();
+        let grace = seconds(self.daemon.context.config.run_monitoring.cancel_timeout_seconds);
         match self.cancelling.get_mut(&run.run_id) {
             None => {
                 self.cancelling.insert(run.run_id, Cancelling { since: now, forced: false });
                 self.daemon.launcher.stop(process, Stop::Ask).await;
             }
-            Some(state) if !state.forced && now - state.since >= self.daemon.settings.cancel_grace => {
+            Some(state) if !state.forced && now >= later(state.since, grace) => {
                 state.forced = true;
                 tracing::warn!(run_id = %run.run_id, "the cancelled run did not let go in time: it is killed");
                 self.daemon.launcher.stop(process, Stop::Force).await;
@@ -199,7 +215,7 @@ impl Reconcile for Monitor {
     }
 
     fn hint(&self) -> Option<watch::Receiver<()>> {
-        Some(self.daemon.hints.on_runs())
+        Some(self.daemon.context.hints.on_runs())
     }
 
     async fn step(&mut self) -> Result<Duration, Problem> {
@@ -208,7 +224,7 @@ impl Reconcile for Monitor {
             self.scratch.due();
         }
         self.ended.extend(ended.into_iter().map(|exit| ((exit.run_id, exit.epoch), exit)));
-        let live = self.daemon.instance.live_runs().await?;
+        let live = self.daemon.context.instance.live_runs().await?;
         for run in &live {
             if let Err(problem) = self.look_at(run).await {
                 tracing::warn!(run_id = %run.run_id, %problem, "the run could not be looked after; it is tried again");
@@ -220,7 +236,7 @@ impl Reconcile for Monitor {
         self.put_back.retain(|id, _| is_live(id));
         self.scratch.sweep(&self.daemon).await;
         // A queued run may be active a moment later.
-        Ok(if live.is_empty() { IDLE_INTERVAL } else { self.daemon.settings.monitor_interval })
+        Ok(if live.is_empty() { IDLE_INTERVAL } else { BUSY_INTERVAL })
     }
 }
 

@@ -7,23 +7,26 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use catchment_core::definitions::StepSpec;
-use catchment_core::queue::{Granularity, Limits, RunPools, next};
+use catchment_core::queue::{Granularity, Limits, RunPools, TagLimit, TagValue, next};
 use catchment_core::reexecution::selected;
 use catchment_core::state::Command;
 use catchment_core::{EventKind, Level, NewEvent, Run, RunId, RunStatus};
 use catchment_instance::{InstanceError, Lease, Pool};
 use catchment_launchers::LaunchRequest;
 use catchment_model::Problem;
-use catchment_settings::{clock, failpoint};
+use catchment_settings::config::{PoolGranularity, TagLimitValue};
+use catchment_settings::failpoint;
+use jiff::Timestamp;
 use futures::future::join_all;
 use tokio::sync::watch;
 
 use crate::Daemon;
 use crate::locations::{LocationError, LocationState};
+use crate::monitor::later;
 use crate::reconcile::{Reconcile, backoff};
 
 /// Between two looks while runs wait; every way to make a run or free a slot gives a hint as well.
@@ -34,7 +37,7 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) struct Queue {
     daemon: Arc<Daemon>,
     /// Locations that did not answer at the last launch: how often in a row, and when they are asked again.
-    away: HashMap<String, (u32, Instant)>,
+    away: HashMap<String, (u32, Timestamp)>,
     /// What was said in the log of a run that waits for its location.
     said: HashMap<RunId, String>,
 }
@@ -46,7 +49,7 @@ impl Queue {
 
     /// The location of a run, where it can be asked now; else why not.
     fn location_of(&self, run: &Run) -> Result<Arc<LocationState>, String> {
-        let Some(location) = self.daemon.locations.get(&run.location) else {
+        let Some(location) = self.daemon.context.locations.get(&run.location) else {
             return Err(format!("the workspace does not list the code location `{}`", run.location));
         };
         if !location.is_here {
@@ -54,7 +57,7 @@ impl Queue {
             return Err(format!("the code location `{}` is away{why}", run.location));
         }
         match self.away.get(&run.location) {
-            Some((_, until)) if clock::monotonic() < *until => {
+            Some((_, until)) if self.daemon.context.now() < *until => {
                 Err(format!("the code location `{}` did not answer", run.location))
             }
             _ => Ok(location),
@@ -68,42 +71,54 @@ impl Queue {
         }
         let event = NewEvent {
             run_id: run.run_id,
-            timestamp: clock::now(),
+            timestamp: self.daemon.context.now(),
             kind: EventKind::EngineEvent,
             step_key: None,
             level: Level::Warning,
             message: format!("The run stays in the queue: {why}"),
             data: serde_json::Value::Null,
         };
-        self.daemon.instance.append(&[event], None).await?;
+        self.daemon.context.instance.append(&[event], None).await?;
         self.said.insert(run.run_id, why.to_owned());
         Ok(())
     }
 
-    fn limits(&self, pools: &[Pool], snapshots: &BTreeMap<RunId, RunPools>) -> Limits {
-        let settings = &self.daemon.settings;
-        let named: HashSet<&str> = snapshots.values().flat_map(|of| of.all.iter().map(String::as_str)).collect();
+    fn limits(&self, pools: &[Pool], of_runs: &BTreeMap<RunId, RunPools>) -> Limits {
+        let config = &self.daemon.context.config;
+        let granularity = match config.concurrency.pools.granularity {
+            PoolGranularity::Op => Granularity::Step,
+            PoolGranularity::Run => Granularity::Run,
+        };
+        let named: HashSet<&str> = of_runs.values().flat_map(|of| of.all.iter().map(String::as_str)).collect();
         let slots = named.into_iter().filter_map(|name| {
             let pool = pools.iter().find(|pool| pool.name == name);
-            let limit = pool.and_then(|pool| pool.limit).or(settings.default_pool_limit)?;
-            let held = match settings.pool_granularity {
+            let limit = pool.and_then(|pool| pool.limit).or(config.concurrency.pools.default_limit)?;
+            let held = match granularity {
                 Granularity::Step => pool.map_or(0, |pool| pool.slots.len()),
                 Granularity::Run => 0,
             };
-            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-            Some((name.to_owned(), limit.saturating_sub(held)))
+            Some((name.to_owned(), wide(limit).saturating_sub(held)))
+        });
+        let tags = config.run_queue.tag_concurrency_limits.iter().map(|limit| TagLimit {
+            key: limit.key.clone(),
+            value: match &limit.value {
+                TagLimitValue::Any => TagValue::Any,
+                TagLimitValue::PerUniqueValue => TagValue::PerUniqueValue,
+                TagLimitValue::Is(value) => TagValue::Is(value.clone()),
+            },
+            limit: wide(limit.limit),
         });
         Limits {
-            max_concurrent_runs: settings.max_concurrent_runs,
-            tags: settings.tag_limits.clone(),
+            max_concurrent_runs: usize::try_from(config.run_queue.max_concurrent_runs).ok(),
+            tags: tags.collect(),
             pools: slots.collect(),
-            granularity: settings.pool_granularity,
+            granularity,
         }
     }
 
     /// The pools of a run's steps, as its location defines them.
     fn pools_of(&self, run: &Run) -> RunPools {
-        let location = self.daemon.locations.get(&run.location);
+        let location = self.daemon.context.locations.get(&run.location);
         let snapshot = location.as_ref().and_then(|location| location.snapshot.clone());
         let Some(job) = snapshot.as_ref().and_then(|snapshot| snapshot.job(&run.job_name)) else {
             return RunPools::default();
@@ -118,6 +133,10 @@ impl Queue {
             all: steps.iter().filter_map(|step| step.pool.clone()).collect(),
         }
     }
+}
+
+fn wide(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// What came of the launches of one location.
@@ -148,9 +167,9 @@ async fn launch_all(daemon: &Daemon, location: Arc<LocationState>, runs: Vec<Run
 
 async fn launch(daemon: &Daemon, location: &LocationState, run_id: RunId) -> Result<(), Launch> {
     let failed = |error: InstanceError| Launch::Failed(error.into());
-    let now = clock::now();
-    let until = crate::monitor::later(now, daemon.settings.start_timeout);
-    let run = match daemon.instance.command(run_id, Command::Launch, None, Some(until), now).await {
+    let now = daemon.context.now();
+    let until = later(now, crate::monitor::start_timeout(&daemon.context));
+    let run = match daemon.context.instance.command(run_id, Command::Launch, None, Some(until), now).await {
         Ok(run) => run,
         // It was cancelled meanwhile.
         Err(InstanceError::Refused(_) | InstanceError::NotFound(_)) => return Ok(()),
@@ -195,15 +214,15 @@ async fn launch(daemon: &Daemon, location: &LocationState, run_id: RunId) -> Res
 async fn note_pid(daemon: &Daemon, lease: Lease, pid: u32, run: &Run) {
     tracing::info!(run_id = %lease.run_id, job = run.job_name, pid, "the run's process was started");
     let until = run.lease_until.unwrap_or(run.created_at);
-    if let Err(error) = daemon.instance.renew(lease, pid, until).await {
+    if let Err(error) = daemon.context.instance.renew(lease, pid, until).await {
         tracing::debug!(run_id = %lease.run_id, %error, "the pid was not noted: the run has moved on");
     }
 }
 
 /// Ends a launch that came to nothing. A run that was cancelled meanwhile is left to the monitor.
 async fn give_back(daemon: &Daemon, lease: Lease, command: Command) -> Result<(), Problem> {
-    let answer = daemon.instance.command(lease.run_id, command, Some(lease), None, clock::now()).await;
-    daemon.hints.runs();
+    let answer = daemon.context.instance.command(lease.run_id, command, Some(lease), None, daemon.context.now()).await;
+    daemon.context.hints.runs();
     match answer {
         Ok(_) | Err(InstanceError::Refused(_) | InstanceError::LeaseLost { .. }) => Ok(()),
         Err(error) => Err(error.into()),
@@ -221,12 +240,12 @@ impl Reconcile for Queue {
     }
 
     fn hint(&self) -> Option<watch::Receiver<()>> {
-        Some(self.daemon.hints.on_runs())
+        Some(self.daemon.context.hints.on_runs())
     }
 
     async fn step(&mut self) -> Result<Duration, Problem> {
         let daemon = self.daemon.clone();
-        let mut live = daemon.instance.live_runs().await?;
+        let mut live = daemon.context.instance.live_runs().await?;
         self.said.retain(|id, _| live.iter().any(|run| run.run_id == *id));
         let waiting = live.iter().any(|run| run.status == RunStatus::Queued);
         if !waiting {
@@ -247,7 +266,7 @@ impl Reconcile for Queue {
             kept.push(run);
         }
         let pools: BTreeMap<_, _> = kept.iter().map(|run| (run.run_id, self.pools_of(run))).collect();
-        let known = if pools.values().all(|of| of.all.is_empty()) { Vec::new() } else { daemon.instance.pools().await? };
+        let known = if pools.values().all(|of| of.all.is_empty()) { Vec::new() } else { daemon.context.instance.pools().await? };
         let limits = self.limits(&known, &pools);
         let decision = next(&kept, &limits, &|run| pools.get(&run.run_id).cloned().unwrap_or_default());
         let mut groups: Vec<(Arc<LocationState>, Vec<RunId>)> = Vec::new();
@@ -267,7 +286,7 @@ impl Reconcile for Queue {
                 Err(Launch::Away(problem)) => {
                     tracing::warn!(location, %problem, "a code location did not answer; its runs stay in the queue");
                     let tries = self.away.get(&location).map_or(1, |(tries, _)| tries + 1);
-                    self.away.insert(location, (tries, clock::monotonic() + backoff(tries)));
+                    self.away.insert(location, (tries, later(daemon.context.now(), backoff(tries))));
                 }
                 Err(Launch::Failed(problem)) => failed = Some(problem),
             }

@@ -12,7 +12,6 @@ use catchment_core::{EventKind, Level, NewEvent, Run, RunStatus};
 use catchment_instance::{InstanceError, Lease};
 use catchment_launchers::{Liveness, RunProcess, Stop};
 use catchment_model::{Asset, Code, Problem};
-use catchment_settings::clock;
 use serde_json::json;
 
 use crate::Daemon;
@@ -37,8 +36,8 @@ pub(crate) async fn end(daemon: &Daemon, run: &Run, problem: Problem) -> Result<
 }
 
 async fn settle(daemon: &Daemon, run: &Run, why: &str, problem: Problem) -> Result<(), Problem> {
-    let now = clock::now();
-    let epoch = match daemon.instance.revoke(run.run_id, now).await {
+    let now = daemon.context.now();
+    let epoch = match daemon.context.instance.revoke(run.run_id, now).await {
         Ok(epoch) => epoch,
         // It ended by itself meanwhile.
         Err(InstanceError::Refused(_)) => return Ok(()),
@@ -61,11 +60,11 @@ async fn settle(daemon: &Daemon, run: &Run, why: &str, problem: Problem) -> Resu
         tracing::warn!(run_id = id, why, "the run is ended as failed");
         Command::Fail(problem)
     };
-    match daemon.instance.command(run.run_id, command, Some(lease), None, clock::now()).await {
+    match daemon.context.instance.command(run.run_id, command, Some(lease), None, daemon.context.now()).await {
         Ok(_) | Err(InstanceError::LeaseLost { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    daemon.hints.runs();
+    daemon.context.hints.runs();
     Ok(())
 }
 
@@ -74,14 +73,14 @@ async fn write_missing_events(daemon: &Daemon, lease: Lease, assets: &[Asset], w
     let mut written = HashSet::new();
     let mut after = 0;
     loop {
-        let page = daemon.instance.run_events(lease.run_id, after, PAGE).await?;
+        let page = daemon.context.instance.run_events(lease.run_id, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.id;
         for found in page.iter().filter(|e| e.event.kind == EventKind::AssetMaterialization) {
             written.extend(found.event.data["asset_key"].as_str().map(str::to_owned));
         }
     }
-    let now = clock::now();
+    let now = daemon.context.now();
     let event = |kind, step_key, level, message, data| NewEvent {
         run_id: lease.run_id,
         timestamp: now,
@@ -111,7 +110,7 @@ async fn write_missing_events(daemon: &Daemon, lease: Lease, assets: &[Asset], w
             }),
         ));
     }
-    daemon.instance.append(&events, Some(lease)).await?;
+    daemon.context.instance.append(&events, Some(lease)).await?;
     Ok(())
 }
 
@@ -136,7 +135,7 @@ fn materialization(asset: &Asset) -> serde_json::Value {
 /// daemon holds this home, so a STARTING run that no process carries the id of has none; should one appear after all
 /// (killed between fork and exec, the child lives), its epoch is refused.
 pub(crate) async fn put_back_what_was_never_spawned(daemon: &Daemon) {
-    let live = match daemon.instance.live_runs().await {
+    let live = match daemon.context.instance.live_runs().await {
         Ok(live) => live,
         Err(error) => {
             tracing::warn!(%error, "live runs could not be read; the monitor tries again");
@@ -149,7 +148,7 @@ pub(crate) async fn put_back_what_was_never_spawned(daemon: &Daemon) {
             continue;
         }
         let lease = Lease { run_id: run.run_id, epoch: run.lease_epoch };
-        match daemon.instance.command(run.run_id, Command::Requeue, Some(lease), None, clock::now()).await {
+        match daemon.context.instance.command(run.run_id, Command::Requeue, Some(lease), None, daemon.context.now()).await {
             Ok(_) => {
                 tracing::info!(run_id = %run.run_id, "the run was not spawned before the last daemon ended: it is put back")
             }

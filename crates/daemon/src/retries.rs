@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use catchment_core::backfill::{BackfillId, BackfillStatus};
-use catchment_core::rerun::{Strategy, automatic_retry, rerun};
+use catchment_core::rerun::{RetryRules, Strategy, automatic_retry, rerun};
 use catchment_core::{Event, EventKind, Level, NewEvent, NewRun, Run, RunId, RunKey, RunStatus, tags};
 use catchment_instance::{EventFilter, InstanceError, RunFilter};
 use catchment_model::{Code, Problem};
-use catchment_settings::clock;
 use tokio::sync::watch;
 
 use crate::Daemon;
@@ -36,8 +35,16 @@ impl Retries {
         Self { daemon }
     }
 
+    fn rules(&self) -> RetryRules {
+        let config = &self.daemon.context.config.run_retries;
+        RetryRules {
+            max_retries: if config.enabled { config.max_retries } else { 0 },
+            on_step_failure: config.retry_on_asset_or_op_failure,
+        }
+    }
+
     async fn failed(&self, run_id: RunId) -> Result<(), Problem> {
-        let instance = &self.daemon.instance;
+        let instance = &self.daemon.context.instance;
         // It may have been deleted since.
         let Some(run) = instance.run(run_id).await? else { return Ok(()) };
         if run.status != RunStatus::Failure || run.tags.contains_key(tags::AUTO_RETRY_RUN_ID) {
@@ -45,11 +52,11 @@ impl Retries {
         }
         let step_failed = self.step_failed(run_id).await?;
         let mut noted = vec![(tags::FAILURE_REASON.to_owned(), reason(&run, step_failed).to_owned())];
-        let strategy = automatic_retry(&run, self.daemon.settings.retries, step_failed, self.successors(&run).await?);
+        let strategy = automatic_retry(&run, self.rules(), step_failed, self.successors(&run).await?);
         let strategy = match strategy {
             Some(strategy) if self.is_wanted(&run).await? => strategy,
             _ => {
-                if run.tags.contains_key(tags::MAX_RETRIES) || self.daemon.settings.retries.max_retries > 0 {
+                if run.tags.contains_key(tags::MAX_RETRIES) || self.rules().max_retries > 0 {
                     noted.push((tags::WILL_RETRY.to_owned(), "false".to_owned()));
                 }
                 instance.set_tags(run_id, &noted).await?;
@@ -60,19 +67,19 @@ impl Retries {
         instance.set_tags(run_id, &noted).await?;
         let again = self.again(&run, strategy).await?;
         let key = RunKey { scope: format!("retry:{run_id}"), key: "automatic".to_owned() };
-        let made = instance.enqueue_once(key, again, clock::now()).await?.run_id();
+        let made = instance.enqueue_once(key, again, self.daemon.context.now()).await?.run_id();
         catchment_settings::failpoint::hit("daemon.retried");
         instance.set_tags(run_id, &[(tags::AUTO_RETRY_RUN_ID.to_owned(), made.to_string())]).await?;
         self.say(&run, made).await?;
         tracing::info!(run_id = %run_id, again = %made, "the failed run is run again");
-        self.daemon.hints.runs();
+        self.daemon.context.hints.runs();
         Ok(())
     }
 
     /// The run that runs a failed one again. Where its location does not answer, or nothing of it is left to do (its
     /// process was lost after its last step), all of it is run again.
     async fn again(&self, run: &Run, strategy: Strategy) -> Result<NewRun, Problem> {
-        let location = self.daemon.locations.get(&run.location);
+        let location = self.daemon.context.locations.get(&run.location);
         let snapshot = location.and_then(|location| location.snapshot.clone());
         let job = snapshot.as_ref().and_then(|snapshot| snapshot.job(&run.job_name)).cloned().unwrap_or_default();
         let events = if strategy == Strategy::AllSteps { Vec::new() } else { self.events(run.run_id).await? };
@@ -92,20 +99,20 @@ impl Retries {
     async fn step_failed(&self, run_id: RunId) -> Result<bool, Problem> {
         let filter =
             EventFilter { run_id: Some(run_id), kinds: vec![EventKind::StepFailure], ..EventFilter::default() };
-        Ok(!self.daemon.instance.events(&filter, None, 1).await?.is_empty())
+        Ok(!self.daemon.context.instance.events(&filter, None, 1).await?.is_empty())
     }
 
     /// How many runs have the same root, besides the root.
     async fn successors(&self, run: &Run) -> Result<u64, Problem> {
         let root = run.root_run_id.unwrap_or(run.run_id);
         let tags = vec![(tags::ROOT_RUN_ID.to_owned(), root.to_string())];
-        Ok(self.daemon.instance.count_runs(&RunFilter { tags, ..RunFilter::default() }).await?)
+        Ok(self.daemon.context.instance.count_runs(&RunFilter { tags, ..RunFilter::default() }).await?)
     }
 
     /// A run of a backfill that has ended, or is about to, is not run again.
     async fn is_wanted(&self, run: &Run) -> Result<bool, Problem> {
         let Some(id) = run.tags.get(tags::BACKFILL) else { return Ok(true) };
-        let backfill = self.daemon.instance.backfill(&BackfillId(id.clone())).await?;
+        let backfill = self.daemon.context.instance.backfill(&BackfillId(id.clone())).await?;
         Ok(backfill.is_none_or(|backfill| {
             matches!(backfill.status, BackfillStatus::Requested | BackfillStatus::Paused)
         }))
@@ -115,7 +122,7 @@ impl Retries {
         let mut events: Vec<Event> = Vec::new();
         let mut after = 0;
         loop {
-            let page = self.daemon.instance.run_events(run_id, after, EVENTS).await?;
+            let page = self.daemon.context.instance.run_events(run_id, after, EVENTS).await?;
             let Some(last) = page.last() else { return Ok(events) };
             after = last.id;
             events.extend(page.into_iter().filter(|event| event.event.kind != EventKind::Log));
@@ -125,14 +132,14 @@ impl Retries {
     async fn say(&self, run: &Run, again: RunId) -> Result<(), Problem> {
         let event = NewEvent {
             run_id: run.run_id,
-            timestamp: clock::now(),
+            timestamp: self.daemon.context.now(),
             kind: EventKind::EngineEvent,
             step_key: None,
             level: Level::Info,
             message: format!("The run is run again as {again}"),
             data: serde_json::json!({ "run_id": again }),
         };
-        match self.daemon.instance.append(&[event], None).await {
+        match self.daemon.context.instance.append(&[event], None).await {
             Ok(_) | Err(InstanceError::NotFound(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -147,7 +154,7 @@ fn reason(run: &Run, step_failed: bool) -> &'static str {
         Some(Code::RunLost) => "UNEXPECTED_TERMINATION",
         Some(Code::InvalidConfig | Code::NotFound) if run.started_at.is_none() => "JOB_INITIALIZATION_FAILURE",
         Some(_) => "RUN_EXCEPTION",
-        None => "UNKNOWN",
+        None => "UNKself.daemon.context.now()N",
     }
 }
 
@@ -158,11 +165,11 @@ impl Reconcile for Retries {
     }
 
     fn hint(&self) -> Option<watch::Receiver<()>> {
-        Some(self.daemon.hints.on_runs())
+        Some(self.daemon.context.hints.on_runs())
     }
 
     async fn step(&mut self) -> Result<Duration, Problem> {
-        let instance = &self.daemon.instance;
+        let instance = &self.daemon.context.instance;
         loop {
             let cursor = instance.follow_cursor(CURSOR).await?;
             let page = instance.events_after(cursor, &[EventKind::RunFailure], PAGE).await?;

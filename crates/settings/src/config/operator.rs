@@ -195,7 +195,7 @@ pub enum PoolGranularity {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunRetries {
-    /// Whether failed runs are run again: no. A run's own tag `dagster/max_retries` works only where this is on.
+    /// Whether failed runs are run again without being told to by their own tag `dagster/max_retries`: no.
     #[serde(deserialize_with = "flag")]
     pub enabled: bool,
     /// How often, where the run's tags do not say: 0.
