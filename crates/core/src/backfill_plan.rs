@@ -96,13 +96,16 @@ impl Progress {
     ///
     /// # Errors
     /// Where the location does not define the target, or it has none of the partitions.
-    pub fn start(request: &NewBackfill, snapshot: &LocationSnapshot, cx: PartitionContext<'_>) -> Result<Self, Problem> {
+    pub fn start(
+        request: &NewBackfill,
+        snapshot: &LocationSnapshot,
+        cx: PartitionContext<'_>,
+    ) -> Result<Self, Problem> {
         let place = format!("backfill {}", request.id);
         let groups = match &request.target {
             BackfillTarget::Job { job, partitions } => vec![job_group(request, snapshot, cx, job, partitions)],
-            BackfillTarget::Assets { assets, partitions } => {
-                asset_groups(request, snapshot, cx, assets, partitions).map(|groups| groups.into_iter().map(Ok).collect())?
-            }
+            BackfillTarget::Assets { assets, partitions } => asset_groups(request, snapshot, cx, assets, partitions)
+                .map(|groups| groups.into_iter().map(Ok).collect())?,
         };
         let groups = groups.into_iter().collect::<Result<Vec<_>, _>>().map_err(|problem| problem.place(&place))?;
         if groups.iter().all(|group| group.keys.is_empty()) {
@@ -211,7 +214,8 @@ impl Progress {
         cx: PartitionContext<'_>,
     ) -> Result<Vec<(usize, Ready)>, Problem> {
         let group = &self.groups[place];
-        let pending: Vec<usize> = group.units().filter(|(_, s)| *s == UnitState::Pending).map(|(unit, _)| unit).collect();
+        let pending: Vec<usize> =
+            group.units().filter(|(_, s)| *s == UnitState::Pending).map(|(unit, _)| unit).collect();
         let mut needs = Vec::new();
         if !pending.is_empty() {
             for asset in group.assets.iter().filter_map(|key| snapshot.asset(key)) {
@@ -293,7 +297,8 @@ impl Group {
         policy: BackfillPolicy,
     ) -> Self {
         let (mut keys, mut breaks, mut last) = (Vec::new(), Vec::new(), None);
-        for (place, key) in definition.keys(cx).into_iter().enumerate().filter(|(_, key)| wanted.contains(key.as_str())) {
+        for (place, key) in definition.keys(cx).into_iter().enumerate().filter(|(_, key)| wanted.contains(key.as_str()))
+        {
             if last.is_some_and(|last| last + 1 != place) {
                 breaks.push(keys.len());
             }
@@ -338,7 +343,8 @@ fn stretches(places: &[usize], breaks: &[usize], longest: usize) -> Vec<(usize, 
     let mut found: Vec<(usize, usize)> = Vec::new();
     for place in places {
         match found.last_mut() {
-            Some((first, last)) if *last + 1 == *place && place - *first < longest && breaks.binary_search(place).is_err() =>
+            Some((first, last))
+                if *last + 1 == *place && place - *first < longest && breaks.binary_search(place).is_err() =>
             {
                 *last = *place;
             }

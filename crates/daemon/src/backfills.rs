@@ -94,7 +94,12 @@ impl Backfills {
     }
 
     /// Notes which chunks have ended. A run that failed counts once it is decided whether it is run again.
-    async fn follow(&self, backfill: &Backfill, snapshot: &LocationSnapshot, progress: &mut Progress) -> Result<(), Problem> {
+    async fn follow(
+        &self,
+        backfill: &Backfill,
+        snapshot: &LocationSnapshot,
+        progress: &mut Progress,
+    ) -> Result<(), Problem> {
         let runs = self.runs(&progress.chunks).await?;
         for chunk in progress.chunks.clone() {
             let Some(run) = runs.get(&chunk.run_id) else {
@@ -178,8 +183,7 @@ impl Backfills {
     async fn runs(&self, chunks: &[Chunk]) -> Result<HashMap<RunId, Run>, Problem> {
         let mut found = HashMap::with_capacity(chunks.len());
         for page in chunks.chunks(usize::try_from(PAGE).unwrap_or(usize::MAX)) {
-            let filter =
-                RunFilter { run_ids: page.iter().map(|chunk| chunk.run_id).collect(), ..RunFilter::default() };
+            let filter = RunFilter { run_ids: page.iter().map(|chunk| chunk.run_id).collect(), ..RunFilter::default() };
             let runs = self.context.instance.runs(&filter, None, PAGE).await?;
             found.extend(runs.into_iter().map(|run| (run.run_id, run)));
         }
@@ -194,7 +198,12 @@ impl Backfills {
         Ok(())
     }
 
-    async fn end(&self, mut backfill: Backfill, status: BackfillStatus, problem: Option<Problem>) -> Result<(), Problem> {
+    async fn end(
+        &self,
+        mut backfill: Backfill,
+        status: BackfillStatus,
+        problem: Option<Problem>,
+    ) -> Result<(), Problem> {
         backfill.status = status;
         backfill.problem = problem;
         backfill.ended_at = Some(self.context.now());
@@ -231,9 +240,7 @@ fn new_run(backfill: &Backfill, snapshot: &LocationSnapshot, progress: &Progress
     let request = &backfill.request;
     let assets = progress.groups.get(chunk.group).map(|group| group.assets.clone()).unwrap_or_default();
     let (job_name, definition) = match &request.target {
-        BackfillTarget::Job { job, .. } => {
-            (job.clone(), snapshot.job(job).and_then(|job| job.partitions.as_deref()))
-        }
+        BackfillTarget::Job { job, .. } => (job.clone(), snapshot.job(job).and_then(|job| job.partitions.as_deref())),
         BackfillTarget::Assets { .. } => {
             let first = assets.first().and_then(|key| snapshot.asset(key));
             (ASSET_JOB.to_owned(), first.and_then(|asset| asset.partitions.as_deref()))

@@ -3,7 +3,6 @@
 //! An event only says which run to look at: what is written is how the run stands now, so events may be dealt with
 //! again, or late, without harm. The cursor moves after the ledger was written.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +12,7 @@ use catchment_ledger::{SharedLedger, StatusChange};
 use catchment_model::{Problem, Status};
 use tokio::sync::{Mutex, watch};
 
-use crate::Daemon;
+use crate::context::Context;
 use crate::reconcile::Reconcile;
 
 /// The name of the cursor.
@@ -26,7 +25,7 @@ const PAGE: u32 = 200;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes the status of runs into the ledger.
-pub(crate) struct LedgerSync {
+pub struct LedgerSync {
     instance: SharedInstance,
     ledger: SharedLedger,
     /// Between the reading of a run and the writing of its status nobody else writes one: the newest wins.
@@ -55,7 +54,7 @@ impl LedgerSync {
 /// How a run stands, in the ledger's words; nothing until it has started.
 fn change(run: &Run) -> Option<StatusChange> {
     let status = match run.status {
-        RunStatus::NotStarted | RunStatus::Queued | RunStatus::Starting => return None,
+        RunStatus::NotStarted | RunStatus::Queued | RunStatus::Starting | RunStatus::Managed => return None,
         RunStatus::Started | RunStatus::Canceling => Status::Running,
         RunStatus::Success => Status::Success,
         RunStatus::Failure => Status::Failure,
@@ -71,13 +70,13 @@ fn change(run: &Run) -> Option<StatusChange> {
 
 /// Follows the event log.
 pub(crate) struct Follower {
-    daemon: Arc<Daemon>,
+    context: Context,
     cursor: Option<i64>,
 }
 
 impl Follower {
-    pub(crate) fn new(daemon: Arc<Daemon>) -> Self {
-        Self { daemon, cursor: None }
+    pub(crate) fn new(context: Context) -> Self {
+        Self { context, cursor: None }
     }
 }
 
@@ -92,11 +91,11 @@ impl Reconcile for Follower {
     }
 
     fn hint(&self) -> Option<watch::Receiver<()>> {
-        Some(self.daemon.hints.on_runs())
+        Some(self.context.hints.on_runs())
     }
 
     async fn step(&mut self) -> Result<Duration, Problem> {
-        let instance = &self.daemon.instance;
+        let instance = &self.context.instance;
         let mut cursor = match self.cursor {
             Some(cursor) => cursor,
             None => instance.follow_cursor(CURSOR).await?,
@@ -106,7 +105,9 @@ impl Reconcile for Follower {
             let Some(last) = page.last() else { break };
             let last = last.id;
             for found in &page {
-                self.daemon.ledger_sync.sync(found.event.run_id).await?;
+                if let Some(ledger) = &self.context.ledger_sync {
+                    ledger.sync(found.event.run_id).await?;
+                }
             }
             instance.set_follow_cursor(CURSOR, last).await?;
             cursor = last;
@@ -132,6 +133,9 @@ mod tests {
                 run_config: serde_json::Value::Null,
                 tags: std::collections::BTreeMap::new(),
                 partition_key: None,
+                selection: catchment_core::Selection::default(),
+                parent_run_id: None,
+                root_run_id: None,
                 created_at: jiff::Timestamp::UNIX_EPOCH,
                 launched_at: None,
                 started_at: None,
@@ -141,7 +145,8 @@ mod tests {
                 pid: None,
                 problem: None,
             };
-            let waits = matches!(status, RunStatus::NotStarted | RunStatus::Queued | RunStatus::Starting);
+            let waits =
+                matches!(status, RunStatus::NotStarted | RunStatus::Queued | RunStatus::Starting | RunStatus::Managed);
             assert_eq!(change(&run).is_none(), waits, "{status}");
             if let Some(change) = change(&run) {
                 assert_eq!(change.status.is_final(), status.is_final());

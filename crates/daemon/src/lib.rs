@@ -17,7 +17,6 @@
 mod backfills;
 pub mod context;
 mod dynamic_keys;
-mod evaluation;
 mod hints;
 mod leader;
 mod ledger_sync;
@@ -29,7 +28,6 @@ mod reconcile;
 mod recovery;
 mod retries;
 mod scratch;
-mod sensors;
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -47,7 +45,6 @@ use catchment_settings::lock::Lock;
 use catchment_settings::{Home, task, wake};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio_util::sync::CancellationToken;
 
 use crate::context::{Clock, Context};
 use crate::ledger_sync::LedgerSync;
@@ -58,7 +55,7 @@ use crate::reconcile::drive;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// What a daemon works with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DaemonConfig {
     /// The home folder; one daemon a home.
     pub home: Home,
@@ -183,7 +180,7 @@ async fn term(
     tasks.push(task::spawn("monitor", drive(monitor::Monitor::new(daemon.clone()), context.clone())));
     tasks.push(task::spawn("retries", drive(retries::Retries::new(daemon.clone()), context.clone())));
     tasks.push(task::spawn("backfills", drive(backfills::Backfills::new(context.clone()), context.clone())));
-    tasks.push(task::spawn("ledger_sync", drive(ledger_sync::Follower::new(daemon.clone()), context.clone())));
+    tasks.push(task::spawn("ledger_sync", drive(ledger_sync::Follower::new(context.clone()), context.clone())));
 
     let outcome = tokio::select! {
         biased;

@@ -170,7 +170,12 @@ impl Monitor {
             tracing::warn!(run_id = %run.run_id, "no process of the run has spoken in time: it is put back");
             Command::Requeue
         };
-        let answer = self.daemon.context.instance.command(run.run_id, command, Some(lease), None, self.daemon.context.now()).await;
+        let answer = self
+            .daemon
+            .context
+            .instance
+            .command(run.run_id, command, Some(lease), None, self.daemon.context.now())
+            .await;
         match answer {
             Ok(_) => {
                 let late = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: run.pid };

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::{Verdict, later, verdict};
 
-
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
@@ -73,7 +72,10 @@ fn a_lapsed_lease_costs_a_started_run_its_process_even_if_that_lives() {
         let found = verdict(&run(RunStatus::Started, Some(4)), at(5), None, liveness, None);
         assert!(matches!(found, Verdict::TakeOver(_)), "{found:?}");
     }
-    assert!(matches!(verdict(&run(RunStatus::Started, None), at(5), None, Liveness::Unknown, None), Verdict::TakeOver(_)));
+    assert!(matches!(
+        verdict(&run(RunStatus::Started, None), at(5), None, Liveness::Unknown, None),
+        Verdict::TakeOver(_)
+    ));
 }
 
 #[test]

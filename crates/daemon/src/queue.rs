@@ -20,8 +20,8 @@ use catchment_launchers::LaunchRequest;
 use catchment_model::Problem;
 use catchment_settings::config::{PoolGranularity, TagLimitValue};
 use catchment_settings::failpoint;
-use jiff::Timestamp;
 use futures::future::join_all;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::Daemon;
@@ -125,9 +125,7 @@ impl Queue {
         };
         let steps = selected(job, &run.selection);
         let keys: HashSet<&str> = steps.iter().map(|step| step.key.as_str()).collect();
-        let is_first = |step: &&&StepSpec| {
-            !step.needs.iter().any(|needed| keys.contains(needed.as_str()))
-        };
+        let is_first = |step: &&&StepSpec| !step.needs.iter().any(|needed| keys.contains(needed.as_str()));
         RunPools {
             first: steps.iter().filter(is_first).map(|step| step.pool.clone()).collect(),
             all: steps.iter().filter_map(|step| step.pool.clone()).collect(),
@@ -266,7 +264,11 @@ impl Reconcile for Queue {
             kept.push(run);
         }
         let pools: BTreeMap<_, _> = kept.iter().map(|run| (run.run_id, self.pools_of(run))).collect();
-        let known = if pools.values().all(|of| of.all.is_empty()) { Vec::new() } else { daemon.context.instance.pools().await? };
+        let known = if pools.values().all(|of| of.all.is_empty()) {
+            Vec::new()
+        } else {
+            daemon.context.instance.pools().await?
+        };
         let limits = self.limits(&known, &pools);
         let decision = next(&kept, &limits, &|run| pools.get(&run.run_id).cloned().unwrap_or_default());
         let mut groups: Vec<(Arc<LocationState>, Vec<RunId>)> = Vec::new();
@@ -277,8 +279,7 @@ impl Reconcile for Queue {
                 None => groups.push((location.clone(), vec![run_id])),
             }
         }
-        let launched =
-            join_all(groups.into_iter().map(|(location, runs)| launch_all(&daemon, location, runs))).await;
+        let launched = join_all(groups.into_iter().map(|(location, runs)| launch_all(&daemon, location, runs))).await;
         let mut failed = None;
         for Launched { location, outcome } in launched {
             match outcome {

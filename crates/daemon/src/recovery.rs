@@ -148,7 +148,12 @@ pub(crate) async fn put_back_what_was_never_spawned(daemon: &Daemon) {
             continue;
         }
         let lease = Lease { run_id: run.run_id, epoch: run.lease_epoch };
-        match daemon.context.instance.command(run.run_id, Command::Requeue, Some(lease), None, daemon.context.now()).await {
+        match daemon
+            .context
+            .instance
+            .command(run.run_id, Command::Requeue, Some(lease), None, daemon.context.now())
+            .await
+        {
             Ok(_) => {
                 tracing::info!(run_id = %run.run_id, "the run was not spawned before the last daemon ended: it is put back")
             }

@@ -113,9 +113,8 @@ impl Retries {
     async fn is_wanted(&self, run: &Run) -> Result<bool, Problem> {
         let Some(id) = run.tags.get(tags::BACKFILL) else { return Ok(true) };
         let backfill = self.daemon.context.instance.backfill(&BackfillId(id.clone())).await?;
-        Ok(backfill.is_none_or(|backfill| {
-            matches!(backfill.status, BackfillStatus::Requested | BackfillStatus::Paused)
-        }))
+        Ok(backfill
+            .is_none_or(|backfill| matches!(backfill.status, BackfillStatus::Requested | BackfillStatus::Paused)))
     }
 
     async fn events(&self, run_id: RunId) -> Result<Vec<Event>, Problem> {

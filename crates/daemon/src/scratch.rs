@@ -43,8 +43,15 @@ async fn sweep(daemon: &Daemon) -> io::Result<()> {
     if found.is_empty() {
         return Ok(());
     }
-    let live: HashSet<_> =
-        daemon.context.instance.live_runs().await.map_err(io::Error::other)?.into_iter().map(|run| run.run_id).collect();
+    let live: HashSet<_> = daemon
+        .context
+        .instance
+        .live_runs()
+        .await
+        .map_err(io::Error::other)?
+        .into_iter()
+        .map(|run| run.run_id)
+        .collect();
     let mut outcome = Ok(());
     for run_id in found.into_iter().filter(|id| !live.contains(id)) {
         match tokio::fs::remove_dir_all(daemon.home.scratch_dir(&run_id.to_string())).await {

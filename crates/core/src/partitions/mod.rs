@@ -21,7 +21,7 @@ pub use subset::PartitionSubset;
 pub use time_window::{Cadence, TimeWindow, TimeWindowPartitions, TimeWindowSpec};
 
 /// The keys of dynamic partitions, which live in the state store.
-pub trait DynamicKeys {
+pub trait DynamicKeys: Sync {
     /// The keys of the definition of this name, in the order in which they were added.
     fn keys(&self, name: &str) -> Vec<String>;
 
