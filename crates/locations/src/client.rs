@@ -107,10 +107,16 @@ pub struct LocationState {
     pub name: String,
     /// Its last definitions; `None` where it never answered.
     pub snapshot: Option<Arc<LocationSnapshot>>,
-    /// Why it does not answer now, or what is wrong with its definitions.
+    /// When they were loaded.
+    pub loaded_at: Option<Timestamp>,
+    /// What names the start of the code server that they were loaded from; empty before the first.
+    pub server_id: String,
+    /// Why it does not answer now (`unavailable`), or what is wrong with its definitions (any other code).
     pub problem: Option<Problem>,
     /// Whether it answers now.
     pub is_here: bool,
+    /// Since when it is as it is: here or away.
+    pub since: Timestamp,
     /// Asks it.
     pub client: Arc<dyn LocationClient>,
 }
@@ -123,6 +129,10 @@ pub trait Locations: Send + Sync + fmt::Debug {
     fn get(&self, name: &str) -> Option<Arc<LocationState>>;
     /// Changes whenever a location comes, goes, or defines something else.
     fn changed(&self) -> watch::Receiver<()>;
+    /// Loads one anew, as far as there is anything to load; it goes on in the background.
+    fn reload(&self, name: &str) {
+        let _ = name;
+    }
 }
 
 /// Shared locations.

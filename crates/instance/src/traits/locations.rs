@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use catchment_core::definitions::LocationSnapshot;
-use catchment_model::Problem;
+use catchment_model::{Code, Problem};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -17,10 +17,17 @@ pub struct LocationRecord {
     pub snapshot: Option<LocationSnapshot>,
     /// When they were loaded.
     pub loaded_at: Option<Timestamp>,
-    /// Why it does not answer now, or what is wrong with its definitions.
+    /// Why it does not answer now (`unavailable`), or what is wrong with its definitions (any other code).
     pub problem: Option<Problem>,
     /// Since when it is as it is: away or here.
     pub since: Timestamp,
+}
+
+impl LocationRecord {
+    /// Whether it answers.
+    pub fn is_here(&self) -> bool {
+        self.snapshot.is_some() && self.problem.as_ref().is_none_or(|problem| problem.code != Code::Unavailable)
+    }
 }
 
 /// Locations.
