@@ -10,7 +10,7 @@
 //! - `backfills`: asks for the runs of backfills;
 //! - `leader`: of all daemons that share a state one decides, and its writes are fenced by its epoch;
 //! - `ledger_sync`: keeps the status in the ledger in step with the event log;
-//! - `locations`: the code locations and their clients.
+//! - `locations`: what is known of the code locations, in the state.
 //!
 //! Not here: the state machine (`catchment-core`), the state (`catchment-instance`), the run itself (`catchment`).
 

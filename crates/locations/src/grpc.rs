@@ -111,10 +111,13 @@ impl GrpcClient {
     fn parse<T: DeserializeOwned>(&self, doing: &str, json: &str) -> Result<T> {
         serde_json::from_str(json).map_err(|error| {
             LocationError::Refused(
-                Problem::new(Code::Unsupported, format!("the answer of the code location to `{doing}` is not understood"))
-                    .place(&self.address)
-                    .cause(error.to_string())
-                    .remedy("build the code location and the daemon from the same version of Catchment"),
+                Problem::new(
+                    Code::Unsupported,
+                    format!("the answer of the code location to `{doing}` is not understood"),
+                )
+                .place(&self.address)
+                .cause(error.to_string())
+                .remedy("build the code location and the daemon from the same version of Catchment"),
             )
         })
     }

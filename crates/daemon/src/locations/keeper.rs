@@ -12,7 +12,7 @@ use catchment_model::Problem;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::Daemon;
+use crate::context::Context;
 use crate::reconcile::Reconcile;
 
 /// The names of the cursors that say when a reload was asked for last, before the name of the location.
@@ -31,7 +31,7 @@ pub async fn request_reload(instance: &SharedInstance, location: &str, now: Time
 
 /// Keeps the state in step with the registry.
 pub(crate) struct Keeper {
-    daemon: Arc<Daemon>,
+    context: Context,
     /// What was written; `None` before the first look.
     written: Option<HashMap<String, Arc<LocationState>>>,
     /// The requests that were passed on.
@@ -39,8 +39,8 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn new(daemon: Arc<Daemon>) -> Self {
-        Self { daemon, written: None, asked: HashMap::new() }
+    pub(crate) fn new(context: Context) -> Self {
+        Self { context, written: None, asked: HashMap::new() }
     }
 }
 
@@ -51,18 +51,18 @@ impl Reconcile for Keeper {
     }
 
     fn hint(&self) -> Option<watch::Receiver<()>> {
-        Some(self.daemon.hints.on_sensors())
+        Some(self.context.hints.on_sensors())
     }
 
     async fn step(&mut self) -> Result<Duration, Problem> {
-        let instance = &self.daemon.instance;
-        let states = self.daemon.locations.all();
+        let instance = &self.context.instance;
+        let states = self.context.locations.all();
         for state in &states {
             let cursor = format!("{RELOAD_CURSOR_PREFIX}{}", state.name);
             let asked = instance.follow_cursor(&cursor).await?;
             // A request from before this daemon led was answered by its start.
             if self.asked.insert(state.name.clone(), asked).is_some_and(|before| before < asked) {
-                self.daemon.locations.reload(&state.name);
+                self.context.locations.reload(&state.name);
             }
         }
         if self.written.is_none() {

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use catchment_instance::LocationRecord;
-use catchment_locations::{Described, GrpcClient, LocationClient, LocationState, Locations};
+use catchment_core::definitions::LocationSnapshot;
 use catchment_model::{Code, Problem};
 use catchment_settings::config::{GrpcAddress, LocationEntry, LocationSource, Workspace};
 use catchment_settings::{Home, clock, task};
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::code_server;
-use crate::reconcile::backoff;
+use crate::backoff::backoff;
+use crate::client::{Described, LocationClient, LocationState, Locations, Result};
+use crate::code_server;
+use crate::grpc::GrpcClient;
 
 /// Between two looks at the definitions of a location that answers.
 const DESCRIBE_INTERVAL: Duration = Duration::from_secs(60);
@@ -24,39 +26,31 @@ const AFTER_LOSS: Duration = Duration::from_millis(50);
 /// The locations of a workspace, with a task that looks after each.
 #[derive(Debug)]
 pub struct Registry {
-    pub(super) home: Home,
+    pub(crate) home: Home,
     evaluation_timeout: Duration,
     states: Mutex<BTreeMap<String, Arc<LocationState>>>,
     entries: BTreeMap<String, (LocationEntry, Arc<Notify>)>,
     /// Those that were asked at least once, whatever came of it.
     seen: watch::Sender<BTreeSet<String>>,
     changed: watch::Sender<()>,
-    pub(super) stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Registry {
-    /// The locations of a workspace, each away until it has answered, with what was `known` of it. Nothing is asked
-    /// or started before [`Registry::start`].
+    /// The locations of a workspace, each away until it has answered. Nothing is asked or started before
+    /// [`Registry::start`].
     ///
     /// # Errors
     /// Where an address cannot be one.
-    pub fn new(
-        home: Home,
-        workspace: Workspace,
-        known: Vec<LocationRecord>,
-        evaluation_timeout: Duration,
-    ) -> Result<Arc<Self>, Problem> {
-        let mut known: BTreeMap<_, _> = known.into_iter().map(|record| (record.name.clone(), record)).collect();
+    pub fn new(home: Home, workspace: Workspace, evaluation_timeout: Duration) -> Result<Arc<Self>, Problem> {
         let (mut states, mut entries) = (BTreeMap::new(), BTreeMap::new());
         for entry in workspace.locations {
-            let record = known.remove(&entry.name);
-            let (snapshot, loaded_at) = record.map_or((None, None), |r| (r.snapshot, r.loaded_at));
             let client = client(&entry, &entry.address(&home), evaluation_timeout)?;
             let state = LocationState {
                 name: entry.name.clone(),
-                snapshot: snapshot.map(Arc::new),
-                loaded_at,
+                snapshot: None,
+                loaded_at: None,
                 server_id: String::new(),
                 problem: Some(Problem::new(Code::Unavailable, "the code location has not answered yet")),
                 is_here: false,
@@ -76,6 +70,13 @@ impl Registry {
             stop: CancellationToken::new(),
             tasks: Mutex::default(),
         }))
+    }
+
+    /// What was known of a location when it last answered an earlier process.
+    pub fn remember(&self, name: &str, snapshot: LocationSnapshot, loaded_at: Option<Timestamp>) {
+        if let Some(state) = self.states().get_mut(name) {
+            *state = Arc::new(LocationState { snapshot: Some(Arc::new(snapshot)), loaded_at, ..(**state).clone() });
+        }
     }
 
     /// Starts to look after the locations, and the code servers of those that are given by a binary.
@@ -124,7 +125,7 @@ impl Registry {
 
     /// Looks after a location that answers through `client`: asks it again when its server goes away, when someone
     /// asks for it, and every minute. `note` is said beside what it answers. It never ends.
-    pub(super) async fn watch(
+    pub(crate) async fn watch(
         &self,
         name: &str,
         client: Arc<dyn LocationClient>,
@@ -163,7 +164,7 @@ impl Registry {
     }
 
     /// Notes what a location answered. `loaded` says that it was loaded anew even if nothing in it has changed.
-    pub(super) fn here(
+    pub(crate) fn here(
         &self,
         name: &str,
         described: Described,
@@ -201,7 +202,7 @@ impl Registry {
     }
 
     /// Notes that a location does not answer; what it last defined stays.
-    pub(super) fn away(&self, name: &str, problem: Problem) {
+    pub(crate) fn away(&self, name: &str, problem: Problem) {
         let problem = Problem { code: Code::Unavailable, ..problem };
         self.update(name, |old| {
             if !old.is_here && old.problem.as_ref() == Some(&problem) {
@@ -228,12 +229,12 @@ impl Registry {
     }
 
     /// A client of that location.
-    pub(super) fn client(&self, entry: &LocationEntry) -> Result<Arc<dyn LocationClient>, Problem> {
+    pub(crate) fn client(&self, entry: &LocationEntry) -> Result<Arc<dyn LocationClient>, Problem> {
         client(entry, &entry.address(&self.home), self.evaluation_timeout)
     }
 
     /// A client of that location at another address.
-    pub(super) fn client_at(
+    pub(crate) fn client_at(
         &self,
         entry: &LocationEntry,
         address: &GrpcAddress,
@@ -287,5 +288,7 @@ fn faulty(problems: &[Problem]) -> Option<Problem> {
         n => format!("{} definitions of the code location are wrong", n + 1),
     };
     let cause = others.iter().fold(first.to_string(), |so_far, problem| format!("{so_far}\n{problem}"));
-    Some(Problem::new(Code::InvalidConfig, what).cause(cause).remedy("its binary's `check` lists them; mend them there"))
+    Some(
+        Problem::new(Code::InvalidConfig, what).cause(cause).remedy("its binary's `check` lists them; mend them there"),
+    )
 }

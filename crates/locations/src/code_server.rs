@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use catchment_locations::{Described, LocationClient};
 use catchment_model::{Code, Problem};
 use catchment_settings::config::{GrpcAddress, LocationEntry};
 use catchment_settings::{clock, task};
 use tokio::sync::Notify;
 
-use super::registry::Registry;
-use crate::reconcile::backoff;
+use crate::backoff::backoff;
+use crate::client::{Described, LocationClient};
+use crate::registry::Registry;
 use crate::service::{Service, Spec};
 
 /// Between two looks at the file. It must look the same twice, so that one that is still being written is not started.
@@ -50,8 +50,17 @@ pub(super) async fn keep(
     environment: Vec<(String, String)>,
     reload: &Notify,
 ) {
-    let mut keeper =
-        CodeServer { registry, entry, program, environment, serving: None, note: None, starts: 0, failures: 0, since: clock::monotonic() };
+    let mut keeper = CodeServer {
+        registry,
+        entry,
+        program,
+        environment,
+        serving: None,
+        note: None,
+        starts: 0,
+        failures: 0,
+        since: clock::monotonic(),
+    };
     tokio::select! {
         () = registry.stop.cancelled() => {}
         () = keeper.work(reload) => {}
