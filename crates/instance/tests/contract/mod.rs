@@ -2,12 +2,10 @@
 
 pub(crate) mod events;
 pub(crate) mod runs;
-pub(crate) mod sensors;
 
 use std::collections::BTreeMap;
 
-use catchment_core::sensor::{ClaimKey, RunRequest, SensorResult};
-use catchment_core::{NewRun, RunId};
+use catchment_core::{NewRun, RunId, Selection};
 use catchment_instance::SharedInstance;
 use jiff::Timestamp;
 
@@ -38,20 +36,6 @@ macro_rules! suite {
             a_follower_of_one_kind_skips_the_others,
             a_follower_misses_no_event_of_many_writers,
             a_follow_cursor_never_moves_back,
-        );
-        contract::tests!($backend; sensors:
-            one_admission_writes_run_key_partition_cursor_and_tick,
-            the_same_claim_again_before_it_is_finished_keeps_its_outcome,
-            the_same_claim_again_after_it_was_finished_is_a_duplicate,
-            another_object_with_the_same_run_key_is_a_duplicate,
-            two_objects_with_one_run_key_in_one_answer_make_one_run,
-            a_refusal_does_not_use_its_run_key_up,
-            a_request_without_a_claim_is_launched_once_for_its_run_key,
-            a_tick_that_was_cut_off_is_ended_by_the_next,
-            a_failed_tick_keeps_the_cursor,
-            partitions_keep_their_order_and_are_added_once,
-            heartbeats_show_the_last_of_each_daemon,
-            admission_by_many_at_once_makes_each_run_once,
         );
     };
 }
@@ -84,22 +68,8 @@ pub(crate) fn new_run(partition: &str) -> NewRun {
         run_config: serde_json::json!({ "ops": { "a": 1 } }),
         tags: BTreeMap::from([("dagster/partition".into(), partition.into()), ("team".into(), "maps".into())]),
         partition_key: Some(partition.into()),
+        selection: Selection::default(),
+        parent_run_id: None,
+        root_run_id: None,
     }
-}
-
-/// A request with a run key and a claim.
-pub(crate) fn claimed(run_key: &str, key: &str, etag: &str) -> RunRequest {
-    RunRequest {
-        run_key: Some(run_key.into()),
-        job_name: "spatial_asset_job".into(),
-        run_config: serde_json::json!({ "batch": run_key }),
-        tags: BTreeMap::from([("colour".into(), "blue".into())]),
-        partition_key: Some("parcels".into()),
-        claim: Some(ClaimKey { key: key.into(), etag: etag.into() }),
-    }
-}
-
-/// A sensor's answer that asks for these runs.
-pub(crate) fn requests(run_requests: impl IntoIterator<Item = RunRequest>) -> SensorResult {
-    SensorResult { run_requests: run_requests.into_iter().collect(), ..SensorResult::default() }
 }
