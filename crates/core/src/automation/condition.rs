@@ -33,6 +33,10 @@ pub enum AutomationCondition {
     WillBeRequested,
     /// The last run that updated it also had the asset that the whole condition belongs to as its target.
     ExecutedWithRootTarget,
+    /// Of a check: it passed for the last materialisation.
+    CheckPassed,
+    /// Of a check: it failed for the last materialisation.
+    CheckFailed,
     /// The schedule ticked since the last tick of the automation.
     CronTickPassed {
         /// The schedule.
@@ -59,6 +63,22 @@ pub enum AutomationCondition {
         /// Which dependencies count.
         #[serde(default, flatten)]
         deps: DepSelection,
+    },
+    /// One of its checks meets the condition.
+    AnyChecksMatch {
+        /// The condition, of the check.
+        condition: Box<AutomationCondition>,
+        /// Whether only checks count that hold downstream assets back.
+        #[serde(default)]
+        blocking_only: bool,
+    },
+    /// All of its checks meet the condition.
+    AllChecksMatch {
+        /// The condition, of the check.
+        condition: Box<AutomationCondition>,
+        /// Whether only checks count that hold downstream assets back.
+        #[serde(default)]
+        blocking_only: bool,
     },
     /// One of the conditions of what depends on it, directly or not, is true of it.
     AnyDownstreamConditions,
@@ -182,6 +202,22 @@ impl AutomationCondition {
         Self::AllDepsMatch { condition: Box::new(condition), deps: DepSelection::default() }
     }
 
+    /// One of the asset's checks meets the condition.
+    pub fn any_checks_match(condition: Self, blocking_only: bool) -> Self {
+        Self::AnyChecksMatch { condition: Box::new(condition), blocking_only }
+    }
+
+    /// All of the asset's checks meet the condition.
+    pub fn all_checks_match(condition: Self, blocking_only: bool) -> Self {
+        Self::AllChecksMatch { condition: Box::new(condition), blocking_only }
+    }
+
+    /// All blocking checks of all dependencies passed, or will be asked for in this tick.
+    pub fn all_deps_blocking_checks_passed() -> Self {
+        let passed = Self::all_checks_match(Self::CheckPassed.or(Self::WillBeRequested), true);
+        Self::all_deps_match(passed.labeled("all_blocking_checks_passed")).labeled("all_deps_blocking_checks_passed")
+    }
+
     /// A dependency was updated since the last tick, not by a run that also had this asset as its target, or will
     /// be asked for in this tick.
     pub fn any_deps_updated() -> Self {
@@ -253,6 +289,72 @@ impl AutomationCondition {
         Self::Labeled { label: label.into(), condition: Box::new(self) }
     }
 
+    /// With another condition in place of every part that is `old`.
+    pub fn replace(self, old: &Self, new: &Self) -> Self {
+        if self == *old {
+            return new.clone();
+        }
+        self.map_parts(&|part| part.replace(old, new))
+    }
+
+    /// Without every operand of an `And` or `Or` that is `old`: `eager()` without `any_deps_missing().not()` runs
+    /// though something is missing.
+    pub fn without(self, old: &Self) -> Self {
+        let keep = |operands: Vec<Self>| operands.into_iter().filter(|operand| operand != old).collect();
+        let condition = match self {
+            Self::And { operands } => Self::And { operands: keep(operands) },
+            Self::Or { operands } => Self::Or { operands: keep(operands) },
+            other => other,
+        };
+        condition.map_parts(&|part| part.without(old))
+    }
+
+    /// With only these dependencies looked at, in every part that looks at dependencies.
+    pub fn allow(self, assets: &BTreeSet<String>) -> Self {
+        self.with_deps(&|deps| deps.allow.get_or_insert_default().extend(assets.iter().cloned()))
+    }
+
+    /// With these dependencies left out, in every part that looks at dependencies.
+    pub fn ignore(self, assets: &BTreeSet<String>) -> Self {
+        self.with_deps(&|deps| deps.ignore.extend(assets.iter().cloned()))
+    }
+
+    fn with_deps(self, change: &dyn Fn(&mut DepSelection)) -> Self {
+        match self {
+            Self::AnyDepsMatch { condition, mut deps } => {
+                change(&mut deps);
+                Self::AnyDepsMatch { condition, deps }
+            }
+            Self::AllDepsMatch { condition, mut deps } => {
+                change(&mut deps);
+                Self::AllDepsMatch { condition, deps }
+            }
+            other => other.map_parts(&|part| part.with_deps(change)),
+        }
+    }
+
+    fn map_parts(self, change: &dyn Fn(Self) -> Self) -> Self {
+        let one = |part: Box<Self>| Box::new(change(*part));
+        let all = |parts: Vec<Self>| parts.into_iter().map(change).collect();
+        match self {
+            Self::And { operands } => Self::And { operands: all(operands) },
+            Self::Or { operands } => Self::Or { operands: all(operands) },
+            Self::Not { operand } => Self::Not { operand: one(operand) },
+            Self::NewlyTrue { operand } => Self::NewlyTrue { operand: one(operand) },
+            Self::Since { trigger, reset } => Self::Since { trigger: one(trigger), reset: one(reset) },
+            Self::AnyDepsMatch { condition, deps } => Self::AnyDepsMatch { condition: one(condition), deps },
+            Self::AllDepsMatch { condition, deps } => Self::AllDepsMatch { condition: one(condition), deps },
+            Self::AnyChecksMatch { condition, blocking_only } => {
+                Self::AnyChecksMatch { condition: one(condition), blocking_only }
+            }
+            Self::AllChecksMatch { condition, blocking_only } => {
+                Self::AllChecksMatch { condition: one(condition), blocking_only }
+            }
+            Self::Labeled { label, condition } => Self::Labeled { label, condition: one(condition) },
+            leaf => leaf,
+        }
+    }
+
     /// The label, where it has one.
     pub fn label(&self) -> Option<&str> {
         match self {
@@ -274,6 +376,8 @@ impl AutomationCondition {
             Self::InitialEvaluation => "initial_evaluation".to_owned(),
             Self::WillBeRequested => "will_be_requested".to_owned(),
             Self::ExecutedWithRootTarget => "executed_with_root_target".to_owned(),
+            Self::CheckPassed => "check_passed".to_owned(),
+            Self::CheckFailed => "check_failed".to_owned(),
             Self::CronTickPassed { schedule } => format!(
                 "cron_tick_passed(cron_schedule={}, cron_timezone={})",
                 schedule.expressions().join(" or "),
@@ -285,6 +389,8 @@ impl AutomationCondition {
             }
             Self::AnyDepsMatch { .. } => "ANY_DEPS_MATCH".to_owned(),
             Self::AllDepsMatch { .. } => "ALL_DEPS_MATCH".to_owned(),
+            Self::AnyChecksMatch { .. } => "ANY_CHECKS_MATCH".to_owned(),
+            Self::AllChecksMatch { .. } => "ALL_CHECKS_MATCH".to_owned(),
             Self::AnyDownstreamConditions => "ANY_DOWNSTREAM_CONDITIONS".to_owned(),
             Self::And { .. } => "AND".to_owned(),
             Self::Or { .. } => "OR".to_owned(),
@@ -312,6 +418,8 @@ impl fmt::Display for AutomationCondition {
             Self::NewlyTrue { operand } => write!(f, "newly_true({operand})"),
             Self::AnyDepsMatch { condition, .. } => write!(f, "any_deps_match({condition})"),
             Self::AllDepsMatch { condition, .. } => write!(f, "all_deps_match({condition})"),
+            Self::AnyChecksMatch { condition, .. } => write!(f, "any_checks_match({condition})"),
+            Self::AllChecksMatch { condition, .. } => write!(f, "all_checks_match({condition})"),
             leaf => f.write_str(&leaf.name()),
         }
     }

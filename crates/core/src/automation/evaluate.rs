@@ -75,7 +75,7 @@ pub fn evaluate(
 ) -> Result<Evaluation, Problem> {
     let tick = Tick { root: asset, condition, view, previous, now, next: RefCell::default(), all: RefCell::default() };
     let candidates = tick.all(asset);
-    let result = tick.evaluate(condition, asset, &candidates, &Vec::new())?;
+    let result = tick.evaluate(condition, asset, &candidates, Within::Own)?;
     let (subsets, code_versions) = tick.next.into_inner();
     let true_subset = result.true_subset.clone();
     let state = AutomationState {
@@ -101,8 +101,14 @@ struct Tick<'a> {
     all: RefCell<BTreeMap<String, PartitionSubset>>,
 }
 
-/// The downstream conditions that are being looked into, which are not looked into again.
-type Within<'c> = Vec<&'c AutomationCondition>;
+/// Whose condition is evaluated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    /// The asset's own.
+    Own,
+    /// One of a downstream asset.
+    Downstream,
+}
 
 impl Tick<'_> {
     fn evaluate(
@@ -110,7 +116,7 @@ impl Tick<'_> {
         condition: &AutomationCondition,
         asset: &str,
         candidates: &PartitionSubset,
-        within: &Within<'_>,
+        within: Within,
     ) -> Result<ConditionResult, Problem> {
         let (true_subset, children) = match condition {
             AutomationCondition::Labeled { label, condition } => {
@@ -170,6 +176,18 @@ impl Tick<'_> {
                 let found = children.iter().fold(candidates.clone(), |found, (_, down)| found.intersection(down));
                 (found, children.into_iter().map(|(child, _)| child).collect())
             }
+            AutomationCondition::AnyChecksMatch { condition, blocking_only } => {
+                let children = self.checks(condition, *blocking_only, asset, candidates, within)?;
+                let found =
+                    children.iter().fold(PartitionSubset::empty(), |found, child| found.union(&child.true_subset));
+                (found.intersection(candidates), children)
+            }
+            AutomationCondition::AllChecksMatch { condition, blocking_only } => {
+                let children = self.checks(condition, *blocking_only, asset, candidates, within)?;
+                let found =
+                    children.iter().fold(candidates.clone(), |found, child| found.intersection(&child.true_subset));
+                (found, children)
+            }
             AutomationCondition::AnyDownstreamConditions => self.downstream(asset, candidates, within)?,
             leaf => (self.leaf(leaf, asset, candidates).intersection(candidates), Vec::new()),
         };
@@ -190,7 +208,7 @@ impl Tick<'_> {
         deps: &DepSelection,
         asset: &str,
         candidates: &PartitionSubset,
-        within: &Within<'_>,
+        within: Within,
     ) -> Result<Vec<(ConditionResult, PartitionSubset)>, Problem> {
         let mut dependencies = self.view.dependencies(asset);
         dependencies.retain(|dependency| deps.takes(dependency));
@@ -210,6 +228,18 @@ impl Tick<'_> {
         Ok(results)
     }
 
+    fn checks(
+        &self,
+        condition: &AutomationCondition,
+        blocking_only: bool,
+        asset: &str,
+        candidates: &PartitionSubset,
+        within: Within,
+    ) -> Result<Vec<ConditionResult>, Problem> {
+        let checks = self.view.checks(asset).into_iter().filter(|(_, blocking)| *blocking || !blocking_only);
+        checks.map(|(check, _)| self.evaluate(condition, &check, candidates, within)).collect()
+    }
+
     /// The conditions of what depends on the asset, each different one once, evaluated on the asset itself.
     ///
     /// A downstream condition that is itself of this kind adds nothing: what depends on it depends on the asset too.
@@ -217,11 +247,11 @@ impl Tick<'_> {
         &self,
         asset: &str,
         candidates: &PartitionSubset,
-        within: &Within<'_>,
+        within: Within,
     ) -> Result<(PartitionSubset, Vec<ConditionResult>), Problem> {
         let mut found = PartitionSubset::empty();
         let mut children: Vec<ConditionResult> = Vec::new();
-        if !within.is_empty() {
+        if within == Within::Downstream {
             return Ok((found, children));
         }
         let mut seen: Vec<AutomationCondition> = vec![self.condition.clone()];
@@ -229,7 +259,7 @@ impl Tick<'_> {
             if seen.contains(&condition) {
                 continue;
             }
-            let mut child = self.evaluate(&condition, asset, candidates, &vec![&condition])?;
+            let mut child = self.evaluate(&condition, asset, candidates, Within::Downstream)?;
             child.label = Some(child.label.map_or_else(|| owner.clone(), |label| format!("{label} of {owner}")));
             found = found.union(&child.true_subset);
             children.push(child);
@@ -259,6 +289,8 @@ impl Tick<'_> {
                 self.view.requested_this_tick(asset)
             }
             AutomationCondition::WillBeRequested => PartitionSubset::empty(),
+            AutomationCondition::CheckPassed => self.view.check_result(asset, true),
+            AutomationCondition::CheckFailed => self.view.check_result(asset, false),
             AutomationCondition::ExecutedWithRootTarget => self.view.executed_with(asset, self.root),
             AutomationCondition::InitialEvaluation => if_true(self.previous.condition.as_ref() != Some(self.condition)),
             AutomationCondition::CodeVersionChanged => {
@@ -276,6 +308,8 @@ impl Tick<'_> {
             | AutomationCondition::NewlyTrue { .. }
             | AutomationCondition::AnyDepsMatch { .. }
             | AutomationCondition::AllDepsMatch { .. }
+            | AutomationCondition::AnyChecksMatch { .. }
+            | AutomationCondition::AllChecksMatch { .. }
             | AutomationCondition::AnyDownstreamConditions
             | AutomationCondition::Labeled { .. } => PartitionSubset::empty(),
         }

@@ -34,6 +34,8 @@ struct World {
     failed: BTreeSet<Cell>,
     requested: BTreeMap<String, PartitionSubset>,
     apart: BTreeSet<String>,
+    /// Checks by asset: key, whether it blocks, and whether it passed.
+    checks: BTreeMap<String, Vec<(String, bool, Option<bool>)>>,
     event: i64,
     states: BTreeMap<String, AutomationState>,
     now: Timestamp,
@@ -87,6 +89,13 @@ impl AutomationView for World {
     }
     fn executed_with(&self, asset: &str, target: &str) -> PartitionSubset {
         of(asset, self.materialized.iter().filter(|(_, last)| last.targets.contains(target)).map(|(cell, _)| cell))
+    }
+    fn checks(&self, asset: &str) -> Vec<(String, bool)> {
+        self.checks.get(asset).into_iter().flatten().map(|(key, blocking, _)| (key.clone(), *blocking)).collect()
+    }
+    fn check_result(&self, check: &str, passed: bool) -> PartitionSubset {
+        let checks = self.checks.values().flatten().filter(|(key, _, result)| key == check && *result == Some(passed));
+        checks.map(|_| None).collect()
     }
     fn requested_last_tick(&self, asset: &str) -> PartitionSubset {
         self.states.get(asset).map(|state| state.requested.clone()).unwrap_or_default()
@@ -329,6 +338,31 @@ fn dependencies_can_be_chosen() {
 }
 
 #[test]
+fn a_ready_made_condition_can_be_changed() {
+    let missing = AutomationCondition::any_deps_missing().not();
+    let mut world = World::pair(AutomationCondition::eager().without(&missing));
+    world.deps.insert("down".into(), vec!["up".into(), "other".into()]);
+    world.down();
+    world.materialize("up", None);
+    assert_eq!(world.down(), ["-"], "though `other` is missing");
+    let others = BTreeSet::from(["other".to_owned()]);
+    let mut world = World::pair(AutomationCondition::eager().ignore(&others));
+    world.deps.insert("down".into(), vec!["up".into(), "other".into()]);
+    world.down();
+    world.materialize("up", None);
+    assert_eq!(world.down(), ["-"], "`other` is not looked at");
+    let mut world = World::pair(AutomationCondition::eager().allow(&others));
+    world.deps.insert("down".into(), vec!["up".into(), "other".into()]);
+    world.down();
+    world.materialize("up", None);
+    assert_eq!(world.down(), NOTHING, "only `other` is looked at");
+    let latest = AutomationCondition::in_latest_time_window(None);
+    let changed = AutomationCondition::on_missing().replace(&latest, &AutomationCondition::InProgress);
+    assert!(matches!(changed, AutomationCondition::Labeled { condition, .. }
+        if matches!(&*condition, AutomationCondition::And { operands } if operands[0] == AutomationCondition::InProgress)));
+}
+
+#[test]
 fn changes_of_code_and_data_are_seen_in_one_tick() {
     let mut world = World::pair(AutomationCondition::CodeVersionChanged);
     world.versions.insert("down".into(), "1".into());
@@ -342,6 +376,22 @@ fn changes_of_code_and_data_are_seen_in_one_tick() {
     assert_eq!(world.down(), NOTHING, "the same data again");
     world.materialize_with("up", None, &["up"], 2);
     assert_eq!((world.down().len(), world.down().len()), (1, 0));
+}
+
+#[test]
+fn checks_are_looked_at_and_only_blocking_ones_hold_back() {
+    let mut world = World::pair(AutomationCondition::all_deps_blocking_checks_passed());
+    let check = |name: &str, blocking, passed| (format!("up:{name}"), blocking, passed);
+    assert_eq!(world.down(), ["-"], "there are none");
+    world.checks.insert("up".into(), vec![check("size", true, Some(true)), check("taste", false, Some(false))]);
+    assert_eq!(world.down(), ["-"]);
+    world.checks.insert("up".into(), vec![check("size", true, Some(true)), check("shape", true, None)]);
+    assert_eq!(world.down(), NOTHING, "one was not evaluated yet");
+    let failed = AutomationCondition::any_checks_match(AutomationCondition::CheckFailed, false);
+    world.conditions.insert("down".into(), AutomationCondition::any_deps_match(failed));
+    assert_eq!(world.down(), NOTHING);
+    world.checks.insert("up".into(), vec![check("taste", false, Some(false))]);
+    assert_eq!(world.down(), ["-"]);
 }
 
 #[test]

@@ -53,6 +53,13 @@ pub trait AutomationView {
     /// Whose last update came from a run that also had `target` as a target.
     fn executed_with(&self, asset: &str, target: &str) -> PartitionSubset;
 
+    /// The keys of its checks, as `<asset>:<check>`, and whether each holds downstream assets back. Where a check
+    /// is asked about, the other questions get such a key too; it is divided as its asset.
+    fn checks(&self, asset: &str) -> Vec<(String, bool)>;
+
+    /// For which partitions the check passed (or, not `passed`, failed) on the last materialisation.
+    fn check_result(&self, check: &str, passed: bool) -> PartitionSubset;
+
     /// What the last tick asked for.
     fn requested_last_tick(&self, asset: &str) -> PartitionSubset;
 

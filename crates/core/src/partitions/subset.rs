@@ -1,15 +1,29 @@
 //! Sets of partitions.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// A set of partitions of one asset: keys, or, of an asset without partitions, its single cell.
 ///
-/// In JSON a list: `["2026-11-01", "2026-11-02"]`, or `[null]` for the single cell.
+/// In JSON a list: `["2026-11-01", "2026-11-02"]`, or `[null]` for the single cell. A clone shares the keys, as a
+/// condition passes sets of ten years of hours from part to part.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct PartitionSubset(BTreeSet<Option<String>>);
+#[serde(from = "BTreeSet<Option<String>>", into = "BTreeSet<Option<String>>")]
+pub struct PartitionSubset(Arc<BTreeSet<Option<String>>>);
+
+impl From<BTreeSet<Option<String>>> for PartitionSubset {
+    fn from(cells: BTreeSet<Option<String>>) -> Self {
+        Self(Arc::new(cells))
+    }
+}
+
+impl From<PartitionSubset> for BTreeSet<Option<String>> {
+    fn from(subset: PartitionSubset) -> Self {
+        Arc::unwrap_or_clone(subset.0)
+    }
+}
 
 impl PartitionSubset {
     /// Nothing.
@@ -19,12 +33,12 @@ impl PartitionSubset {
 
     /// The single cell of an asset without partitions.
     pub fn unpartitioned() -> Self {
-        Self(BTreeSet::from([None]))
+        BTreeSet::from([None]).into()
     }
 
     /// These keys.
     pub fn of<S: Into<String>>(keys: impl IntoIterator<Item = S>) -> Self {
-        Self(keys.into_iter().map(|key| Some(key.into())).collect())
+        keys.into_iter().map(|key| Some(key.into())).collect()
     }
 
     /// Whether it holds this key, or (`None`) the single cell.
@@ -44,7 +58,7 @@ impl PartitionSubset {
 
     /// Adds a key, or (`None`) the single cell.
     pub fn insert(&mut self, key: Option<String>) {
-        self.0.insert(key);
+        Arc::make_mut(&mut self.0).insert(key);
     }
 
     /// The partitions, by key; the single cell is `None`.
@@ -59,22 +73,32 @@ impl PartitionSubset {
 
     /// What is in either.
     pub fn union(&self, other: &Self) -> Self {
-        Self(self.0.union(&other.0).cloned().collect())
+        match (self.is_empty(), other.is_empty()) {
+            (_, true) => self.clone(),
+            (true, _) => other.clone(),
+            _ => self.0.union(&other.0).cloned().collect(),
+        }
     }
 
     /// What is in both.
     pub fn intersection(&self, other: &Self) -> Self {
-        Self(self.0.intersection(&other.0).cloned().collect())
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return self.clone();
+        }
+        self.0.intersection(&other.0).cloned().collect()
     }
 
     /// What is here and not there.
     pub fn difference(&self, other: &Self) -> Self {
-        Self(self.0.difference(&other.0).cloned().collect())
+        if self.is_empty() || other.is_empty() {
+            return self.clone();
+        }
+        self.0.difference(&other.0).cloned().collect()
     }
 }
 
 impl FromIterator<Option<String>> for PartitionSubset {
     fn from_iter<I: IntoIterator<Item = Option<String>>>(cells: I) -> Self {
-        Self(cells.into_iter().collect())
+        cells.into_iter().collect::<BTreeSet<_>>().into()
     }
 }
