@@ -3,6 +3,7 @@
 //! An event only says which run to look at: what is written is how the run stands now, so events may be dealt with
 //! again, or late, without harm. The cursor moves after the ledger was written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use catchment_model::{Problem, Status};
 use tokio::sync::{Mutex, watch};
 
 use crate::context::Context;
+use crate::follow::Follower;
 use crate::reconcile::Reconcile;
 
 /// The name of the cursor.
@@ -33,13 +35,17 @@ pub struct LedgerSync {
 }
 
 impl LedgerSync {
-    pub(crate) fn new(instance: SharedInstance, ledger: SharedLedger) -> Self {
+    /// Keeps this ledger in step with that state.
+    pub fn new(instance: SharedInstance, ledger: SharedLedger) -> Self {
         Self { instance, ledger, turn: Mutex::new(()) }
     }
 
     /// Writes how the run stands into its own document and that of its batch, where they are there already: one that
     /// is made later is brought in step by who makes it.
-    pub(crate) async fn sync(&self, run_id: RunId) -> Result<(), Problem> {
+    ///
+    /// # Errors
+    /// Those of the state and of the ledger.
+    pub async fn sync(&self, run_id: RunId) -> Result<(), Problem> {
         let _turn = self.turn.lock().await;
         let Some(run) = self.instance.run(run_id).await? else { return Ok(()) };
         let Some(change) = change(&run) else { return Ok(()) };
@@ -69,25 +75,30 @@ fn change(run: &Run) -> Option<StatusChange> {
 }
 
 /// Follows the event log.
-pub(crate) struct Follower {
+pub(crate) struct LedgerFollower {
     context: Context,
-    cursor: Option<i64>,
+    sync: Arc<LedgerSync>,
+    follower: Follower,
 }
 
-impl Follower {
-    pub(crate) fn new(context: Context) -> Self {
-        Self { context, cursor: None }
+impl LedgerFollower {
+    pub(crate) fn new(context: Context, sync: Arc<LedgerSync>) -> Self {
+        Self { context, sync, follower: Follower::new(CURSOR, KINDS) }
     }
 }
 
 #[async_trait]
-impl Reconcile for Follower {
+impl Reconcile for LedgerFollower {
     fn name(&self) -> &str {
-        "ledger_sync"
+        CURSOR
     }
 
     fn heartbeat(&self) -> Option<&'static str> {
-        Some("LEDGER_SYNC")
+        Some("EVENT_LOG_CONSUMER")
+    }
+
+    fn lag(&self) -> i64 {
+        self.follower.lag()
     }
 
     fn hint(&self) -> Option<watch::Receiver<()>> {
@@ -96,24 +107,16 @@ impl Reconcile for Follower {
 
     async fn step(&mut self) -> Result<Duration, Problem> {
         let instance = &self.context.instance;
-        let mut cursor = match self.cursor {
-            Some(cursor) => cursor,
-            None => instance.follow_cursor(CURSOR).await?,
-        };
-        loop {
-            let page = instance.events_after(cursor, KINDS, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            let last = last.id;
-            for found in &page {
-                if let Some(ledger) = &self.context.ledger_sync {
-                    ledger.sync(found.event.run_id).await?;
-                }
-            }
-            instance.set_follow_cursor(CURSOR, last).await?;
-            cursor = last;
+        let page = self.follower.page(instance, PAGE).await?;
+        for found in &page.events {
+            self.sync.sync(found.event.run_id).await?;
         }
-        self.cursor = Some(cursor);
-        Ok(INTERVAL)
+        // What concerns nobody is passed over in memory only: the cursor need not be written for it.
+        if !page.events.is_empty() {
+            instance.set_follow_cursor(self.follower.name(), page.until).await?;
+        }
+        self.follower.moved(&page, page.until);
+        Ok(if page.is_full { Duration::ZERO } else { INTERVAL })
     }
 }
 
@@ -145,8 +148,7 @@ mod tests {
                 pid: None,
                 problem: None,
             };
-            let waits =
-                matches!(status, RunStatus::NotStarted | RunStatus::Queued | RunStatus::Starting | RunStatus::Managed);
+            let waits = !status.is_active() && !status.is_final() || status == RunStatus::Starting;
             assert_eq!(change(&run).is_none(), waits, "{status}");
             if let Some(change) = change(&run) {
                 assert_eq!(change.status.is_final(), status.is_final());

@@ -3,31 +3,43 @@
 //! Each concern is a reconcile loop ([`reconcile`]): look at the state, do what is missing, wait for a hint or the
 //! interval. No loop relies on a hint, and a cursor moves only after success, so the daemon may be killed anywhere.
 //!
-//! - `sensors`: evaluates the sensors of the code location and admits what they ask for;
+//! - `supervisor`: keeps a task for each of the [`sensors`] and [`schedules`] that run, `evaluation` is what their
+//!   ticks have in common; sensors of automation conditions are evaluated in `automation`;
+//! - [`freshness`]: how each asset with a policy stands;
+//! - [`alerts`]: tells of what the rules of `catchment.yaml` ask for;
+//! - [`retention`]: removes what is kept no longer;
 //! - `queue`: launches queued runs (who may start is decided in `catchment_core::queue`);
 //! - `monitor`: leases, cancels and ends of processes; `recovery` is what it does about a run that was lost,
 //!   `scratch` what is left to remove; `retries` runs failed runs again;
 //! - `backfills`: asks for the runs of backfills;
 //! - `leader`: of all daemons that share a state one decides, and its writes are fenced by its epoch;
-//! - `ledger_sync`: keeps the status in the ledger in step with the event log;
+//! - `ledger_sync`: keeps the status in the ledger in step with the event log (`follow` reads it page by page);
 //! - `locations`: what is known of the code locations, in the state.
 //!
 //! Not here: the state machine (`catchment-core`), the state (`catchment-instance`), the run itself (`catchment`).
 
+pub mod alerts;
+mod automation;
 mod backfills;
 pub mod context;
 mod dynamic_keys;
+mod evaluation;
+mod follow;
+pub mod freshness;
 mod hints;
 mod leader;
 mod ledger_sync;
 pub mod locations;
-
 mod monitor;
 mod queue;
 mod reconcile;
 mod recovery;
+pub mod retention;
 mod retries;
+pub mod schedules;
 mod scratch;
+pub mod sensors;
+mod supervisor;
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -50,6 +62,7 @@ use crate::context::{Clock, Context};
 use crate::ledger_sync::LedgerSync;
 use crate::locations::SharedLocations;
 use crate::reconcile::drive;
+use crate::supervisor::{Role, Supervisor};
 
 /// How long tasks may take to let go after a shutdown, before they are dropped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -180,7 +193,19 @@ async fn term(
     tasks.push(task::spawn("monitor", drive(monitor::Monitor::new(daemon.clone()), context.clone())));
     tasks.push(task::spawn("retries", drive(retries::Retries::new(daemon.clone()), context.clone())));
     tasks.push(task::spawn("backfills", drive(backfills::Backfills::new(context.clone()), context.clone())));
-    tasks.push(task::spawn("ledger_sync", drive(ledger_sync::Follower::new(context.clone()), context.clone())));
+    for (name, role) in [("sensors", Role::Sensors), ("automation", Role::Automation), ("schedules", Role::Schedules)]
+    {
+        tasks.push(task::spawn(name, drive(Supervisor::new(context.clone(), role), context.clone())));
+    }
+    tasks.push(task::spawn("definitions", forward_changes(context.clone())));
+    tasks.push(task::spawn("freshness", drive(freshness::Freshness::new(context.clone()), context.clone())));
+    tasks.push(task::spawn("alerts", drive(alerts::Watcher::new(context.clone()), context.clone())));
+    tasks.push(task::spawn("alert delivery", drive(alerts::Deliverer::new(context.clone())?, context.clone())));
+    tasks.push(task::spawn("retention", drive(retention::Retention::new(context.clone()), context.clone())));
+    if let Some(sync) = &context.ledger_sync {
+        let follower = ledger_sync::LedgerFollower::new(context.clone(), sync.clone());
+        tasks.push(task::spawn("ledger_sync", drive(follower, context.clone())));
+    }
 
     let outcome = tokio::select! {
         biased;
@@ -197,6 +222,21 @@ async fn term(
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
     outcome
+}
+
+/// Wakes those who look at definitions when a location has come, gone or changed.
+async fn forward_changes(context: Context) {
+    let mut changed = context.locations.changed();
+    loop {
+        tokio::select! {
+            () = context.stop.cancelled() => return,
+            change = changed.changed() => match change {
+                Ok(()) => context.hints.all(),
+                // Nothing changes any more: a fixed set of locations.
+                Err(_) => return context.stop.cancelled().await,
+            }
+        }
+    }
 }
 
 /// Passes on the hints of other processes. A socket that fails leaves the intervals, so nothing is lost.

@@ -19,7 +19,7 @@ use crate::Daemon;
 use crate::reconcile::Reconcile;
 
 /// The name of the cursor.
-const CURSOR: &str = "run_retries";
+pub(crate) const CURSOR: &str = "run_retries";
 const PAGE: u32 = 200;
 /// Runs end in processes of their own, whose hints may be lost.
 const INTERVAL: Duration = Duration::from_secs(1);
