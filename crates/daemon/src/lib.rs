@@ -193,8 +193,7 @@ async fn term(
     tasks.push(task::spawn("monitor", drive(monitor::Monitor::new(daemon.clone()), context.clone())));
     tasks.push(task::spawn("retries", drive(retries::Retries::new(daemon.clone()), context.clone())));
     tasks.push(task::spawn("backfills", drive(backfills::Backfills::new(context.clone()), context.clone())));
-    for (name, role) in [("sensors", Role::Sensors), ("automation", Role::Automation), ("schedules", Role::Schedules)]
-    {
+    for (name, role) in [("sensors", Role::Sensors), ("automation", Role::Automation), ("schedules", Role::Schedules)] {
         tasks.push(task::spawn(name, drive(Supervisor::new(context.clone(), role), context.clone())));
     }
     tasks.push(task::spawn("definitions", forward_changes(context.clone())));

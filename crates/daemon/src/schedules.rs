@@ -71,7 +71,8 @@ impl Schedule {
 
     /// The times to deal with now, oldest first.
     fn due(&self, dealt_with: Timestamp, now: Timestamp) -> Vec<Timestamp> {
-        let limit = if self.spec.partitioned { self.ticks.context.config.schedules.max_catchup_runs as usize } else { 1 };
+        let limit =
+            if self.spec.partitioned { self.ticks.context.config.schedules.max_catchup_runs as usize } else { 1 };
         let mut due = Vec::new();
         let mut before = self.spec.cron.last_at_or_before(now);
         while let Some(time) = before.filter(|time| *time > dealt_with && due.len() < limit.max(1)) {

@@ -23,12 +23,8 @@ use crate::retries;
 
 /// The name of the cursor.
 const CURSOR: &str = "alerts";
-const KINDS: &[EventKind] = &[
-    EventKind::RunFailure,
-    EventKind::RunSuccess,
-    EventKind::AssetCheckEvaluation,
-    EventKind::FreshnessStateChange,
-];
+const KINDS: &[EventKind] =
+    &[EventKind::RunFailure, EventKind::RunSuccess, EventKind::AssetCheckEvaluation, EventKind::FreshnessStateChange];
 const PAGE: u32 = 200;
 const INTERVAL: Duration = Duration::from_secs(2);
 /// How long it may take until it is decided whether a failed run is run again.
@@ -152,14 +148,14 @@ impl Watcher {
         }
         let mut alerts = Vec::new();
         for run in self.context.instance.live_runs().await? {
-            let Some(started) = run.started_at.filter(|_| matches!(run.status, RunStatus::Started | RunStatus::Canceling))
+            let Some(started) =
+                run.started_at.filter(|_| matches!(run.status, RunStatus::Started | RunStatus::Canceling))
             else {
                 continue;
             };
             for (place, rule) in self.context.config.alerts.rules.iter().enumerate() {
                 let limit = Duration::from_secs(rule.longer_than_seconds.unwrap_or(u32::MAX).into());
-                let message =
-                    format!("run {} of {} works longer than {} s", run.run_id, run.job_name, limit.as_secs());
+                let message = format!("run {} of {} works longer than {} s", run.run_id, run.job_name, limit.as_secs());
                 let matter = Matter::of_run(AlertKind::RunTooLong, &run, message);
                 if matter.concerns(rule) && later(started, limit) <= now {
                     alerts.extend(matter.told_by(&rule.label(place), rule, now));

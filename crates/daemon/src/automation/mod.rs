@@ -84,12 +84,15 @@ fn subjects(snapshot: &LocationSnapshot, sensor: &SensorSpec) -> Vec<Subject> {
         let named = |list: &[String]| list.iter().any(|key| key == asset);
         if own.is_empty() { !named(&others) } else { named(&own) }
     };
-    let assets = view::upstream_first(snapshot).into_iter().filter(|asset| is_own(&asset.key)).filter_map(|asset| {
-        Some(Subject { key: asset.key.clone(), condition: asset.automation.clone()? })
-    });
-    let checks = snapshot.checks.iter().filter(|check| is_own(&check.asset_key)).filter_map(|check| {
-        Some(Subject { key: check.key(), condition: check.automation.clone()? })
-    });
+    let assets = view::upstream_first(snapshot)
+        .into_iter()
+        .filter(|asset| is_own(&asset.key))
+        .filter_map(|asset| Some(Subject { key: asset.key.clone(), condition: asset.automation.clone()? }));
+    let checks = snapshot
+        .checks
+        .iter()
+        .filter(|check| is_own(&check.asset_key))
+        .filter_map(|check| Some(Subject { key: check.key(), condition: check.automation.clone()? }));
     assets.chain(checks).collect()
 }
 
@@ -200,11 +203,7 @@ impl Automation {
                 requested.push((key.clone(), evaluation.true_subset));
             }
         }
-        let decided = Decided {
-            tick,
-            event: view.newest(),
-            requests: requests::grouped(snapshot, &requested, tick),
-        };
+        let decided = Decided { tick, event: view.newest(), requests: requests::grouped(snapshot, &requested, tick) };
         states.push((self.kept_under(), to_json(&decided)?));
         context.instance.save_automation(location, &states, &records).await?;
         catchment_settings::failpoint::hit("daemon.automation_saved");

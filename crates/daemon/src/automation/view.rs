@@ -201,7 +201,8 @@ impl<'a> View<'a> {
     /// The runs of the updates since an event.
     async fn load_targets(&mut self, context: &Context, since: i64) -> Result<(), Problem> {
         let new = |cell: &&Cell| cell.updated.is_some_and(|id| id > since);
-        let ids: BTreeSet<_> = self.cells.values().flat_map(BTreeMap::values).filter(new).filter_map(|c| c.run_id).collect();
+        let ids: BTreeSet<_> =
+            self.cells.values().flat_map(BTreeMap::values).filter(new).filter_map(|c| c.run_id).collect();
         let ids: Vec<_> = ids.into_iter().filter(|id| *id != RunId::NONE).collect();
         if ids.is_empty() {
             return Ok(());
@@ -355,9 +356,10 @@ pub(super) fn upstream_first(snapshot: &LocationSnapshot) -> Vec<&AssetSpec> {
     while order.len() < snapshot.assets.len() {
         let before = order.len();
         for asset in &snapshot.assets {
-            let ready = asset.deps.iter().all(|dep| {
-                dep == &asset.key || done.contains(dep.as_str()) || !known.contains(dep.as_str())
-            });
+            let ready = asset
+                .deps
+                .iter()
+                .all(|dep| dep == &asset.key || done.contains(dep.as_str()) || !known.contains(dep.as_str()));
             if ready && done.insert(asset.key.as_str()) {
                 order.push(asset);
             }

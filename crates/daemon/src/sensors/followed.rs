@@ -263,7 +263,9 @@ impl Sensor {
                 let events = page.into_iter().filter(concerns).collect();
                 Ok(Offer { events, runs, until })
             }
-            SensorKind::Standard | SensorKind::Automation { .. } => Ok(Offer { events: Vec::new(), runs: Vec::new(), until }),
+            SensorKind::Standard | SensorKind::Automation { .. } => {
+                Ok(Offer { events: Vec::new(), runs: Vec::new(), until })
+            }
         }
     }
 
