@@ -84,6 +84,7 @@ impl SqlInstance {
 
 /// Writes events in order, with what they say of assets, and answers the last id.
 pub(super) async fn insert(tx: &mut WriteTx, events: &[NewEvent]) -> Result<i64> {
+    assets::lock(tx, events).await?;
     let ids = draw_ids(tx, events.len()).await?;
     let mut rest: &[NewEvent] = events;
     let mut at = 0;

@@ -23,12 +23,14 @@ mod locations;
 mod open;
 mod partitions;
 mod pools;
+mod projection;
 mod query;
 mod rows;
 mod run_filter;
 mod run_rows;
 mod runs;
 mod schema;
+mod ticks;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;

@@ -7,6 +7,9 @@ use sqlx::{Any, Arguments as _, AssertSqlSafe, Encode, Executor, Type};
 
 use crate::{InstanceError, Result};
 
+/// How many values of a list go into one statement: SQLite takes at most 32,766, PostgreSQL 65,535.
+pub(crate) const CHUNK: usize = 500;
+
 /// A statement with its parameters. Texts come from the program; whatever comes from outside is bound.
 #[derive(Default)]
 pub(crate) struct Sql {

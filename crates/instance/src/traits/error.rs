@@ -34,6 +34,9 @@ pub enum InstanceError {
     /// What the caller decided on has changed meanwhile: it looks again.
     #[error("{0} has changed meanwhile")]
     Changed(String),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Invalid(String),
     /// The server of the state does not answer, or does not let us in.
     #[error("the state database cannot be reached: {0}")]
     Unreachable(String),
@@ -56,6 +59,7 @@ impl From<InstanceError> for Problem {
                 Problem::new(Code::LeaseLost, what).remedy("nothing: the other daemon goes on with the work")
             }
             InstanceError::Changed(_) => Problem::new(Code::Conflict, what).remedy("look at it again, then repeat"),
+            InstanceError::Invalid(_) => Problem::new(Code::InvalidInput, what),
             InstanceError::Unreachable(_) => Problem::new(Code::Unavailable, what).remedy(
                 "start the PostgreSQL server and make its database, or correct DAGSTER_POSTGRES_HOST, _PORT, _USER, \
                  _PASSWORD and _DB; without DAGSTER_POSTGRES_HOST the state is a file in CATCHMENT_HOME",
