@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cron::CronSchedule;
 use crate::mapping::{PartitionMapping, Sides};
-use crate::partitions::{PartitionContext, PartitionSubset, PartitionsDefinition, TimeWindow};
+use crate::partitions::{PartitionContext, PartitionRanges, PartitionSubset, PartitionsDefinition, TimeWindow};
 
 use super::condition::DepSelection;
 use super::{AutomationCondition, AutomationView};
@@ -27,7 +27,7 @@ pub struct AutomationState {
     /// What it asked for.
     pub requested: PartitionSubset,
     /// What its `since` and `newly_true` were true of, by asset and expression.
-    pub subsets: BTreeMap<String, PartitionSubset>,
+    pub subsets: BTreeMap<String, PartitionRanges>,
     /// The code versions that it saw, by asset.
     pub code_versions: BTreeMap<String, Option<String>>,
 }
@@ -76,7 +76,11 @@ pub fn evaluate(
     let tick = Tick { root: asset, condition, view, previous, now, next: RefCell::default(), all: RefCell::default() };
     let candidates = tick.all(asset);
     let result = tick.evaluate(condition, asset, &candidates, Within::Own)?;
-    let (subsets, code_versions) = tick.next.into_inner();
+    let (subsets, code_versions) = tick.next.take();
+    let subsets = subsets.into_iter().map(|((asset, expression), subset)| {
+        (memory_key(&asset, &expression), PartitionRanges::of(&subset, view.partitions(&asset), tick.cx()))
+    });
+    let subsets = subsets.collect();
     let true_subset = result.true_subset.clone();
     let state = AutomationState {
         condition: Some(condition.clone()),
@@ -89,7 +93,8 @@ pub fn evaluate(
     Ok(Evaluation { true_subset, state, result })
 }
 
-type Memory = (BTreeMap<String, PartitionSubset>, BTreeMap<String, Option<String>>);
+/// What is to be kept: subsets by asset and expression, code versions by asset.
+type Memory = (BTreeMap<(String, String), PartitionSubset>, BTreeMap<String, Option<String>>);
 
 struct Tick<'a> {
     root: &'a str,
@@ -153,17 +158,15 @@ impl Tick<'_> {
                 let all = self.all(asset);
                 let trigger = self.evaluate(trigger, asset, &all, within)?;
                 let reset = self.evaluate(reset, asset, &all, within)?;
-                let key = memory_key(condition, asset);
-                let before = self.previous.subsets.get(&key).cloned().unwrap_or_default();
+                let before = self.remembered(condition, asset);
                 let found = before.union(&trigger.true_subset).difference(&reset.true_subset).intersection(&all);
-                self.next.borrow_mut().0.insert(key, found.clone());
+                self.remember(condition, asset, &found);
                 (found.intersection(candidates), vec![trigger, reset])
             }
             AutomationCondition::NewlyTrue { operand } => {
                 let child = self.evaluate(operand, asset, &self.all(asset), within)?;
-                let key = memory_key(condition, asset);
-                let before = self.previous.subsets.get(&key).cloned().unwrap_or_default();
-                self.next.borrow_mut().0.insert(key, child.true_subset.clone());
+                let before = self.remembered(condition, asset);
+                self.remember(condition, asset, &child.true_subset);
                 (child.true_subset.difference(&before).intersection(candidates), vec![child])
             }
             AutomationCondition::AnyDepsMatch { condition, deps } => {
@@ -329,6 +332,9 @@ impl Tick<'_> {
             let lookback = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
             end.saturating_sub(lookback).unwrap_or(Timestamp::MIN)
         });
+        if matches!(definition, PartitionsDefinition::TimeWindow(_)) {
+            return PartitionSubset::of(windows.keys_overlapping(TimeWindow { start: after, end }));
+        }
         let latest = candidates.keys().filter(|key| definition.window_of(key).is_some_and(|window| window.end > after));
         PartitionSubset::of(latest)
     }
@@ -349,10 +355,25 @@ impl Tick<'_> {
     fn cx(&self) -> PartitionContext<'_> {
         PartitionContext { now: self.now, dynamic: self.view.dynamic() }
     }
+
+    /// What a `since` or `newly_true` was true of in the last tick.
+    ///
+    /// Both look at all partitions, so what they are true of depends on the asset and the expression, not on the
+    /// place in the tree.
+    fn remembered(&self, condition: &AutomationCondition, asset: &str) -> PartitionSubset {
+        let ranges = self.previous.subsets.get(&memory_key(asset, &expression(condition)));
+        ranges.map(|ranges| ranges.subset(self.view.partitions(asset))).unwrap_or_default()
+    }
+
+    fn remember(&self, condition: &AutomationCondition, asset: &str, subset: &PartitionSubset) {
+        self.next.borrow_mut().0.insert((asset.to_owned(), expression(condition)), subset.clone());
+    }
 }
 
-/// Where a `since` or `newly_true` finds its memory. Both look at all partitions, so what they are true of depends on
-/// the asset and the expression, not on the place in the tree.
-fn memory_key(condition: &AutomationCondition, asset: &str) -> String {
-    format!("{asset}: {}", serde_json::to_value(condition).unwrap_or_default())
+fn expression(condition: &AutomationCondition) -> String {
+    serde_json::to_value(condition).unwrap_or_default().to_string()
+}
+
+fn memory_key(asset: &str, expression: &str) -> String {
+    format!("{asset}: {expression}")
 }

@@ -5,6 +5,7 @@
 //! Statuses (`missing`) are true as long as they last, events (`newly_updated`) in one tick only; `since` and
 //! `newly_true` turn one into the other and are all that needs memory.
 
+mod build;
 mod condition;
 mod evaluate;
 mod view;

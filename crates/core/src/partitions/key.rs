@@ -10,7 +10,7 @@ use super::PartitionsDefinition;
 pub(super) const SEPARATOR: char = '|';
 
 /// Between the two ends of a range, so no key may hold it.
-const RANGE: &str = "...";
+pub(super) const RANGE: &str = "...";
 
 /// What a key of a dimension may not hold.
 const RESERVED: [char; 4] = [SEPARATOR, ',', '[', ']'];

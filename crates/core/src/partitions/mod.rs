@@ -3,6 +3,7 @@
 //! Keys of time windows are made on demand; counting and paging do not make them all.
 
 mod key;
+mod ranges;
 mod subset;
 mod time_window;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use key::product;
 pub use key::{MultiKey, check_key};
+pub use ranges::PartitionRanges;
 pub use subset::PartitionSubset;
 pub use time_window::{Cadence, TimeWindow, TimeWindowPartitions, TimeWindowSpec};
 

@@ -5,7 +5,8 @@ use jiff::{Timestamp, ToSpan};
 use proptest::prelude::*;
 
 use super::{
-    Cadence, KeyPage, MultiKey, PartitionContext, PartitionsDefinition, TimeWindowPartitions, TimeWindowSpec, check_key,
+    Cadence, KeyPage, MultiKey, PartitionContext, PartitionRanges, PartitionSubset, PartitionsDefinition,
+    TimeWindowPartitions, TimeWindowSpec, check_key,
 };
 
 fn at(text: &str) -> Timestamp {
@@ -192,6 +193,24 @@ fn a_hundred_years_of_hours_are_counted_and_paged_without_making_their_keys() {
 }
 
 #[test]
+fn ten_years_of_hours_are_kept_in_one_entry() {
+    let dynamic = dynamic();
+    let spec = TimeWindowSpec::new(Cadence::Hourly, date(2016, 11, 21).at(0, 0, 0, 0));
+    let hours = PartitionsDefinition::time_window(spec).expect("a definition");
+    let ranges = |subset: &PartitionSubset, definition| {
+        serde_json::to_string(&PartitionRanges::of(subset, definition, cx(&dynamic))).expect("JSON")
+    };
+    let all = hours.all(cx(&dynamic));
+    assert_eq!(ranges(&all, Some(&hours)), r#"["2016-11-21-00:00...2026-11-21-11:00"]"#);
+    let but_one = all.difference(&PartitionSubset::of(["2016-11-21-01:00"]));
+    let expected = r#"["2016-11-21-00:00","2016-11-21-02:00...2026-11-21-11:00"]"#;
+    assert_eq!(ranges(&but_one, Some(&hours)), expected);
+    assert_eq!(ranges(&PartitionSubset::unpartitioned(), None), "[null]");
+    let datasets = PartitionsDefinition::Dynamic { name: "datasets".into() };
+    assert_eq!(ranges(&datasets.all(cx(&dynamic)), Some(&datasets)), r#"["alps","lakes","roads"]"#);
+}
+
+#[test]
 fn a_definition_is_the_same_after_a_journey_as_json() {
     let days = TimeWindowSpec { timezone: "Europe/Zurich".into(), ..daily("2026-11-19T00:00") };
     let days = PartitionsDefinition::time_window(days).expect("a definition");
@@ -332,6 +351,20 @@ proptest! {
         prop_assert!(all.iter().all(|key| definition.contains(key, cx)));
         prop_assert_eq!(all.first().cloned(), definition.first_key(cx));
         prop_assert_eq!(all.last().cloned(), definition.last_key(cx));
+    }
+
+    #[test]
+    fn a_set_that_is_kept_as_ranges_comes_back_whole((spec, now) in specs(), pattern in prop::collection::vec(any::<bool>(), 1..20)) {
+        let definition = PartitionsDefinition::time_window(spec).expect("a definition");
+        let dynamic = dynamic();
+        let cx = PartitionContext { now, dynamic: &dynamic };
+        let chosen = definition.keys(cx).into_iter().zip(pattern.iter().cycle()).filter(|(_, take)| **take);
+        let mut subset = PartitionSubset::of(chosen.map(|(key, _)| key));
+        subset.insert(Some("gone".into()));
+        let ranges = PartitionRanges::of(&subset, Some(&definition), cx);
+        let json = serde_json::to_string(&ranges).expect("JSON");
+        let ranges = serde_json::from_str::<PartitionRanges>(&json).expect("ranges");
+        prop_assert_eq!(ranges.subset(Some(&definition)), subset);
     }
 
     #[test]
