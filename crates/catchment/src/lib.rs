@@ -73,4 +73,4 @@ pub use partitions::PartitionsDefinition;
 pub use resource::{ResourceContext, ResourceDefinition, Resources, Surroundings};
 pub use sensor::{ClaimHandler, ClaimHandlerBuilder, SensorBuilder, SensorDefinition};
 pub use serve::serve;
-pub use server::CodeServer;
+pub use server::{CodeServer, Listen};

@@ -1,6 +1,7 @@
 //! The program of a code location: `fn main() -> ExitCode { catchment::serve(definitions) }`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use catchment_core::RunId;
@@ -17,7 +18,7 @@ use crate::executor::Halt;
 use crate::executor::logs::StepLogs;
 use crate::executor::run::{self, End};
 use crate::resource::{Resources, Surroundings};
-use crate::server::CodeServer;
+use crate::server::{CodeServer, Listen};
 
 /// A code location of Catchment.
 #[derive(Debug, Parser)]
@@ -34,6 +35,9 @@ enum Command {
         /// Where to listen; port 0 takes a free one
         #[arg(long, default_value = "127.0.0.1:4000")]
         listen: SocketAddr,
+        /// The Unix socket to listen at, in the place of an address
+        #[arg(long, value_name = "PATH", conflicts_with = "listen")]
+        socket: Option<PathBuf>,
     },
     /// Carry one run out; the daemon's launcher calls this
     ExecuteRun {
@@ -68,21 +72,23 @@ pub fn serve(definitions: impl FnOnce() -> Definitions) -> ExitCode {
 
 fn act(command: Command, definitions: Definitions) -> Result<ExitCode, Problem> {
     match command {
-        Command::CodeServer { listen } => code_server(definitions, listen),
+        Command::CodeServer { listen, socket } => {
+            code_server(definitions, socket.map_or(Listen::Tcp(listen), Listen::Socket))
+        }
         Command::ExecuteRun { run_id, lease_epoch } => execute_run(&definitions, Lease { run_id, epoch: lease_epoch }),
         Command::List { json } => list(&definitions, json),
         Command::Check => Ok(check(&definitions)),
     }
 }
 
-fn code_server(definitions: Definitions, listen: SocketAddr) -> Result<ExitCode, Problem> {
+fn code_server(definitions: Definitions, listen: Listen) -> Result<ExitCode, Problem> {
     logging::init();
     let runtime = runtime(2)?;
     let resources = resources(&definitions)?;
     runtime.block_on(async {
         let stop = stopped()?;
         let server = CodeServer::bind(definitions, resources, listen).await?;
-        println!("{}", json!({"ready": true, "process": "code-server", "address": server.address()?.to_string()}));
+        println!("{}", json!({"ready": true, "process": "code-server", "address": server.address()?}));
         server.serve(stop.cancelled_owned()).await
     })?;
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use catchment_core::sensor::Claim;
@@ -15,7 +16,8 @@ use catchment_proto::v1::{
     ValidateRunConfigResponse,
 };
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
@@ -24,9 +26,29 @@ use crate::definitions::Definitions;
 use crate::executor::panics;
 use crate::resource::Resources;
 
+/// Where a code server listens.
+#[derive(Debug, Clone)]
+pub enum Listen {
+    /// TCP; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A Unix socket, which is not there yet.
+    Socket(PathBuf),
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Socket(UnixListener, PathBuf),
+}
+
 /// A code server that listens and does not serve yet.
 pub struct CodeServer {
-    listener: TcpListener,
+    listener: Listener,
     location: Location,
 }
 
@@ -36,20 +58,38 @@ struct Location {
 }
 
 impl CodeServer {
-    /// Listens at an address; port 0 takes a free one. No resource is built before it is needed.
+    /// Listens at an address or a socket. No resource is built before it is needed.
     ///
     /// # Errors
     /// Where the definitions cannot be served, or the address is taken.
-    pub async fn bind(definitions: Definitions, resources: Resources, address: SocketAddr) -> Result<Self, Problem> {
+    pub async fn bind(
+        definitions: Definitions,
+        resources: Resources,
+        listen: impl Into<Listen>,
+    ) -> Result<Self, Problem> {
         if let Some(problem) = definitions.check().into_iter().next() {
             return Err(problem);
         }
-        let listener = TcpListener::bind(address).await.map_err(|error| {
+        let failed = |place: String, error: std::io::Error, remedy: &str| {
             Problem::new(Code::Unavailable, "the code server cannot listen")
-                .place(address.to_string())
+                .place(place)
                 .cause(error.to_string())
-                .remedy("stop what listens there, or choose another port: --listen 127.0.0.1:0")
-        })?;
+                .remedy(remedy)
+        };
+        let listener = match listen.into() {
+            Listen::Tcp(address) => Listener::Tcp(TcpListener::bind(address).await.map_err(|error| {
+                let remedy = "stop what listens there, or choose another port: --listen 127.0.0.1:0";
+                failed(address.to_string(), error, remedy)
+            })?),
+            Listen::Socket(path) => {
+                let bound = UnixListener::bind(&path).map_err(|error| {
+                    let remedy = "see that the folder may be written, that nothing of that name is there, and that \
+                                  the path is shorter than 100 bytes";
+                    failed(path.display().to_string(), error, remedy)
+                })?;
+                Listener::Socket(bound, path)
+            }
+        };
         Ok(Self { listener, location: Location { definitions: Arc::new(definitions), resources } })
     }
 
@@ -57,8 +97,13 @@ impl CodeServer {
     ///
     /// # Errors
     /// Where the system does not say.
-    pub fn address(&self) -> Result<SocketAddr, Problem> {
-        self.listener.local_addr().map_err(|error| Problem::new(Code::Io, "no address").cause(error.to_string()))
+    pub fn address(&self) -> Result<String, Problem> {
+        match &self.listener {
+            Listener::Socket(_, path) => Ok(format!("unix:{}", path.display())),
+            Listener::Tcp(listener) => listener.local_addr().map(|address| address.to_string()).map_err(|error| {
+                Problem::new(Code::Io, "the address of the code server is unknown").cause(error.to_string())
+            }),
+        }
     }
 
     /// Serves until `stop` is done; requests that are being answered are answered.
@@ -69,12 +114,21 @@ impl CodeServer {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<CodeLocationServer<Location>>().await;
         let service = CodeLocationServer::new(self.location).max_decoding_message_size(64 << 20);
-        tonic::transport::Server::builder()
-            .add_service(health)
-            .add_service(service)
-            .serve_with_incoming_shutdown(TcpIncoming::from(self.listener).with_nodelay(Some(true)), stop)
-            .await
-            .map_err(|error| Problem::new(Code::Io, "the code server failed").cause(error.to_string()))
+        let router = tonic::transport::Server::builder().add_service(health).add_service(service);
+        let stop = async {
+            stop.await;
+            // Whoever watches its health lets go, so that the connections can be closed.
+            reporter.set_not_serving::<CodeLocationServer<Location>>().await;
+        };
+        let served = match self.listener {
+            Listener::Tcp(listener) => {
+                router.serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop).await
+            }
+            Listener::Socket(listener, _) => {
+                router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop).await
+            }
+        };
+        served.map_err(|error| Problem::new(Code::Io, "the code server failed").cause(error.to_string()))
     }
 }
 
