@@ -182,6 +182,10 @@ impl AssetContext {
         self.0.run.children.adopt(pid)
     }
 
+    pub(crate) fn run(&self) -> &RunScope {
+        &self.0.run
+    }
+
     pub(crate) fn config(&self) -> &Value {
         &self.0.config
     }

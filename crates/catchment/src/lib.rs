@@ -48,6 +48,7 @@ mod lake_outputs;
 mod materialize;
 mod output;
 mod partitions;
+mod pipes;
 mod plan;
 mod resource;
 mod sensor;
@@ -70,6 +71,11 @@ pub use job::{JobDefinition, asset_job};
 pub use materialize::{Materialize, Materialized, materialize};
 pub use output::{CommitRequest, Committed, OpenRun, Output, OutputStore, Returned, SharedValue, Staged, StepOutput};
 pub use partitions::PartitionsDefinition;
+pub use pipes::{
+    ContextInjector, FolderMessages, InlineContext, MessageReader, MessageSource, MessagesFrom, OpenedReader, PipesCheck,
+    PipesContextData, PipesDataProvenance, PipesMaterialization, PipesPartitionKeyRange, PipesResult, PipesSubprocess,
+    PipesTimeWindow, StdioMessages, Stream, TempFileContext, TempFileMessages,
+};
 pub use resource::{ResourceContext, ResourceDefinition, Resources, Surroundings};
 pub use sensor::{ClaimHandler, ClaimHandlerBuilder, SensorBuilder, SensorDefinition};
 pub use serve::serve;

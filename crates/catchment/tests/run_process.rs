@@ -5,7 +5,7 @@
 use std::process::{Child, Command as Process, ExitCode, Stdio};
 use std::time::Duration;
 
-use catchment::{Config, Definitions, Problem, asset, asset_job};
+use catchment::{AssetContext, Config, Definitions, PipesResult, PipesSubprocess, Problem, asset, asset_job};
 use catchment_core::state::Command;
 use catchment_core::{EventKind, NewRun, Run, RunId, RunStatus};
 use catchment_instance::SharedInstance;
@@ -26,11 +26,18 @@ async fn deaf() -> Result<(), Problem> {
     }
 }
 
+/// Runs a script of the shell.
+#[asset]
+async fn scripted(context: AssetContext, script: Config<String>) -> Result<PipesResult, Problem> {
+    PipesSubprocess::new("sh").arg("-c").arg(script.0).run(&context).await
+}
+
 fn definitions() -> Definitions {
     Definitions::new("processes")
-        .assets([greeting(), deaf()])
+        .assets([greeting(), deaf(), scripted()])
         .job(asset_job("greet", ["greeting"]))
         .job(asset_job("deaf", ["deaf"]))
+        .job(asset_job("script", ["scripted"]))
 }
 
 fn main() -> ExitCode {
@@ -42,6 +49,8 @@ fn main() -> ExitCode {
         a_run_process_succeeds_and_starts_fast().await;
         a_run_process_ends_within_a_second_of_sigterm_even_where_code_is_deaf().await;
         a_run_process_whose_lease_is_lost_ends_by_itself().await;
+        a_program_is_interrupted_when_its_run_is_cancelled_and_the_run_waits_for_it().await;
+        a_program_dies_with_the_process_of_its_run().await;
     });
     ExitCode::SUCCESS
 }
@@ -141,4 +150,40 @@ async fn a_run_process_whose_lease_is_lost_ends_by_itself() {
     world.instance.revoke(run_id, clock::now()).await.unwrap();
     assert_eq!(ended(&mut child, Duration::from_secs(2)).await, Some(1));
     assert_eq!(world.run(run_id).await.status, RunStatus::Started, "the monitor decides about it");
+}
+
+/// Starts a run whose program says its number, waits, and needs a moment to end when it is interrupted.
+async fn interruptible(world: &World) -> (RunId, Child, i32) {
+    let pid = world.home.root().join("pid");
+    let script =
+        "trap 'sleep 0.2; echo tidied; exit' INT; echo $$ > \"$CATCHMENT_HOME/pid\"; while :; do sleep 0.02; done";
+    let (run_id, child) = world.start("script", json!({"ops": {"scripted": {"config": script}}})).await;
+    let read = || std::fs::read_to_string(&pid).ok().filter(|text| text.ends_with('\n'));
+    within(Duration::from_secs(20), async || read().is_some()).await;
+    (run_id, child, read().unwrap().trim().parse().unwrap())
+}
+
+fn lives(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+async fn a_program_is_interrupted_when_its_run_is_cancelled_and_the_run_waits_for_it() {
+    let world = World::new().await;
+    let (run_id, mut child, pid) = interruptible(&world).await;
+    world.instance.command(run_id, Command::Cancel, None, None, clock::now()).await.unwrap();
+    assert_eq!(ended(&mut child, Duration::from_secs(5)).await, Some(1));
+    assert_eq!(world.run(run_id).await.status, RunStatus::Canceled);
+    assert!(!lives(pid));
+    let events = world.instance.run_events(run_id, 0, 100).await.unwrap();
+    assert!(events.iter().any(|event| event.event.message == "tidied"), "its last words are in the log: {events:?}");
+}
+
+async fn a_program_dies_with_the_process_of_its_run() {
+    let world = World::new().await;
+    let (_, mut child, pid) = interruptible(&world).await;
+    assert!(lives(pid));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    within(Duration::from_secs(5), async || !lives(pid)).await;
 }

@@ -121,7 +121,8 @@ async fn carry_out(
     });
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let steps = steps::run(&plan, &scope, job.concurrency.unwrap_or(cores)).await;
-    scope.children.kill();
+    let lost = matches!(&steps, Err(problem) if problem.code == Code::LeaseLost);
+    scope.children.end(!lost).await;
     let ended = match steps {
         Ok(ended) => ended,
         Err(problem) if problem.code == Code::LeaseLost => return Err(problem),
