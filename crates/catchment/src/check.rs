@@ -1,7 +1,13 @@
 //! Asset checks: what is asked of an asset before it may count as made.
 
+use catchment_core::automation::AutomationCondition;
+use catchment_core::definitions::CheckSpec;
+use catchment_core::metadata::{Metadata, MetadataValue};
+use catchment_model::Problem;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+
+use crate::asset::Tried;
+use crate::op::{OpDefinition, step_settings};
 
 /// How bad it is that a check does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,7 +27,7 @@ pub struct CheckResult {
     pub name: String,
     /// Whether it holds.
     pub passed: bool,
-    /// Whether its failure keeps the asset from being committed.
+    /// Whether its failure with severity ERROR keeps the asset from being committed, and stops what is downstream.
     pub blocking: bool,
     /// How bad its failure is.
     pub severity: Severity,
@@ -29,10 +35,27 @@ pub struct CheckResult {
     pub description: String,
     /// Numbers and texts that belong to it.
     #[serde(default)]
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
 }
 
 impl CheckResult {
+    /// What an `#[asset_check]` answers: whether it holds.
+    pub fn of(passed: bool) -> Self {
+        Self::new("", passed, "")
+    }
+
+    /// What was found, as a sentence.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = description.into();
+        self
+    }
+
+    /// How bad its failure is.
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
     /// A blocking check with severity ERROR.
     pub fn new(name: impl Into<String>, passed: bool, description: impl Into<String>) -> Self {
         Self {
@@ -41,7 +64,7 @@ impl CheckResult {
             blocking: true,
             severity: Severity::Error,
             description: description.into(),
-            metadata: Map::new(),
+            metadata: Metadata::new(),
         }
     }
 
@@ -53,13 +76,63 @@ impl CheckResult {
     }
 
     /// Adds a number or text.
-    pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<MetadataValue>) -> Self {
         self.metadata.insert(name.into(), value.into());
         self
     }
 
-    /// Whether this keeps the asset from being committed.
+    /// Whether this keeps the asset from being committed, and stops what is downstream.
     pub fn blocks(&self) -> bool {
-        self.blocking && !self.passed
+        self.blocking && !self.passed && self.severity == Severity::Error
+    }
+}
+
+/// A check of an asset that is a step of its own: it runs after the asset is made, or alone. `#[asset_check]` writes
+/// this for a function. The name and blocking of its [`CheckResult`] are those of the definition.
+#[derive(Clone)]
+pub struct CheckDefinition {
+    /// The function. Its name is the key of the step: `<asset>_<check>`.
+    pub(crate) op: OpDefinition,
+    pub(crate) spec: CheckSpec,
+    /// Further assets that it needs without taking their value.
+    pub(crate) deps: Vec<String>,
+    /// What was wrong with what it was given.
+    pub(crate) problems: Vec<Problem>,
+}
+
+step_settings!(CheckDefinition, op);
+
+impl CheckDefinition {
+    /// The check that an op evaluates.
+    pub fn of(asset: &str, name: &str, mut op: OpDefinition) -> Self {
+        op.name = format!("{}_{name}", asset.replace('/', "__"));
+        let spec = CheckSpec {
+            asset_key: asset.to_owned(),
+            name: name.to_owned(),
+            step: op.name.clone(),
+            ..CheckSpec::default()
+        };
+        Self { op, spec, deps: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Says that its failure with severity ERROR stops what is downstream of the asset in the same run.
+    pub fn blocking(mut self, blocking: bool) -> Self {
+        self.spec.blocking = blocking;
+        self
+    }
+
+    /// Further assets that it needs without taking their value.
+    pub fn deps<const N: usize>(mut self, deps: [&str; N]) -> Self {
+        self.deps = deps.map(str::to_owned).to_vec();
+        self
+    }
+
+    /// When it is evaluated by itself.
+    pub fn automation(mut self, condition: impl Tried<AutomationCondition>) -> Self {
+        match condition.tried() {
+            Ok(condition) => self.spec.automation = Some(condition),
+            Err(problem) => self.problems.push(problem),
+        }
+        self
     }
 }

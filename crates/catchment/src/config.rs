@@ -1,4 +1,8 @@
-//! Run config: `{"ops": {"<step>": {"config": …}}}`, its schema and its faults.
+//! Run config, its schema and its faults:
+//! `{"ops": {"<step>": {"config": …, "inputs": {"<name>": {"value": …}}}}, "resources": {"<name>": {"config": …}},
+//! "execution": {"config": {"max_concurrent": 4}}}`. Ops in a graph lie in the `ops` of its node.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use catchment_model::{Code, Fault, Problem};
 use schemars::JsonSchema;
@@ -8,6 +12,10 @@ use serde_json::{Map, Value, json};
 
 use crate::definitions::Definitions;
 use crate::extract::Need;
+use crate::job::JobDefinition;
+use crate::lower::StepDefinition;
+use crate::op::{config_schema, requires_config};
+use crate::secrets::resolve;
 
 /// Reads a value as `T`; the fault's path begins with `root`.
 pub(crate) fn read<T: DeserializeOwned>(value: &Value, root: &str) -> Result<T, Fault> {
@@ -36,102 +44,321 @@ pub(crate) fn problem(faults: Vec<Fault>) -> Problem {
     Problem::new(Code::InvalidConfig, "the run config is wrong").faults(faults)
 }
 
-/// The JSON Schema of a job's run config.
-pub(crate) fn job_schema(definitions: &Definitions, steps: &[String]) -> Value {
-    let mut properties = Map::new();
-    let mut required = Vec::new();
-    for step in steps {
-        let Some(asset) = definitions.asset(step) else { continue };
-        let Some(schema) = asset.config_schema() else { continue };
-        let wanted = asset.requires_config();
-        let inner = if wanted { json!(["config"]) } else { json!([]) };
-        properties.insert(
-            step.clone(),
-            json!({"type": "object", "properties": {"config": schema}, "required": inner, "additionalProperties": false}),
-        );
-        if wanted {
-            required.push(step.clone());
+/// What stands in a run config at `ops.<a>.ops.<b>`.
+pub(crate) fn at<'a>(run_config: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(run_config, |here, name| here.get("ops")?.get(name))
+}
+
+/// The JSON path of a field of a step's part of the run config: `$.ops.<a>.ops.<b>.<field>`.
+pub(crate) fn place(path: &[String], field: &str) -> String {
+    let ops: String = path.iter().map(|name| format!(".ops.{name}")).collect();
+    format!("${ops}.{field}")
+}
+
+/// The JSON path of a resource's config.
+pub(crate) fn place_of_resource(name: &str) -> String {
+    format!("$.resources.{name}.config")
+}
+
+/// A run config over the job's own: objects are merged, all else is taken from the run.
+pub(crate) fn merged(job: &JobDefinition, run_config: &Value) -> Value {
+    fn merge(under: &Value, over: &Value) -> Value {
+        match (under, over) {
+            (Value::Object(under), Value::Object(over)) => {
+                let mut all = under.clone();
+                for (name, value) in over {
+                    let value = under.get(name).map_or_else(|| value.clone(), |under| merge(under, value));
+                    all.insert(name.clone(), value);
+                }
+                Value::Object(all)
+            }
+            (under, Value::Null) => under.clone(),
+            (_, over) => over.clone(),
         }
     }
-    let outer = if required.is_empty() { json!([]) } else { json!(["ops"]) };
+    merge(&job.default_config, run_config)
+}
+
+/// How many steps of a run may work at once, where its config says so (`execution.config.max_concurrent`, or as
+/// Dagster's `multiprocess` executor has it).
+pub(crate) fn max_concurrent(run_config: &Value) -> Option<usize> {
+    let config = run_config.get("execution")?.get("config")?;
+    let number = config.get("max_concurrent").or_else(|| config.get("multiprocess")?.get("max_concurrent"))?;
+    number.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|number| *number > 0)
+}
+
+/// The JSON Schema of a job's run config.
+pub(crate) fn job_schema(definitions: &Definitions, job: &JobDefinition) -> Value {
+    let steps = definitions.steps_of(job);
+    let (resources, resources_required) = resources_schema(definitions);
+    let tree = Tree::of(&steps);
+    let (ops, ops_required) = tree.schema(job);
+    let mut required = Vec::new();
+    if !ops_required.is_empty() {
+        required.push("ops");
+    }
+    if !resources_required.is_empty() {
+        required.push("resources");
+    }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "type": "object",
         "properties": {
-            "ops": {"type": "object", "properties": properties, "required": required, "additionalProperties": false},
+            "ops": object(ops, ops_required),
+            "resources": object(resources, resources_required),
+            "execution": {
+                "type": "object",
+                "properties": {"config": {
+                    "type": "object",
+                    "properties": {"max_concurrent": {"type": "integer", "minimum": 1}},
+                }},
+            },
+            "loggers": {"type": "object"},
         },
-        "required": outer,
+        "required": required,
         "additionalProperties": false,
     })
 }
 
-/// Every fault of a run config for these steps, with its JSON path; none where it is good.
-pub(crate) fn faults(definitions: &Definitions, steps: &[String], run_config: &Value) -> Vec<Fault> {
-    let mut faults = envelope(steps, run_config);
-    for step in steps {
-        let Some(asset) = definitions.asset(step) else { continue };
-        let root = format!("$.ops.{step}.config");
-        let config = run_config.pointer(&format!("/ops/{}/config", escape(step)));
-        let Some(Need::Config { schema, check }) = asset.needs.iter().find(|n| matches!(n, Need::Config { .. })) else {
-            if config.is_some_and(|c| !c.is_null() && c != &json!({})) {
-                faults.push(fault(&root, "this step takes no config", "nothing"));
-            }
-            continue;
-        };
-        match config {
-            None if !asset.requires_config() => {}
-            None => faults.push(fault(&root, "config is missing", "an object as the step's schema says")),
-            Some(config) => faults.extend(against(&schema(), *check, config, &root)),
+fn object(properties: Map<String, Value>, required: Vec<String>) -> Value {
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+fn resources_schema(definitions: &Definitions) -> (Map<String, Value>, Vec<String>) {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for resource in &definitions.resources {
+        let Some(schema) = config_schema(&resource.needs) else { continue };
+        let wanted = resource.requires_config();
+        let inner = if wanted { vec!["config".to_owned()] } else { Vec::new() };
+        properties.insert(resource.name.clone(), object(Map::from_iter([("config".to_owned(), schema)]), inner));
+        if wanted {
+            required.push(resource.name.clone());
         }
     }
+    (properties, required)
+}
+
+/// The steps of a job by the graphs that they lie in.
+#[derive(Default)]
+struct Tree<'a> {
+    step: Option<&'a StepDefinition>,
+    inner: BTreeMap<&'a str, Self>,
+}
+
+impl<'a> Tree<'a> {
+    fn of(steps: &'a [StepDefinition]) -> Self {
+        let mut root = Self::default();
+        for step in steps {
+            let leaf = step.config_path.iter().fold(&mut root, |here, name| here.inner.entry(name).or_default());
+            leaf.step = Some(step);
+        }
+        root
+    }
+
+    /// Properties, and which of them are required; what the job's own config says need not be said again.
+    fn schema(&self, job: &JobDefinition) -> (Map<String, Value>, Vec<String>) {
+        let mut properties = Map::new();
+        let mut required = Vec::new();
+        for (name, inner) in &self.inner {
+            let (mut fields, mut wanted) = (Map::new(), Vec::new());
+            if let Some(step) = inner.step {
+                let given = at(&job.default_config, &step.config_path);
+                if let Some(schema) = step.op.config_schema() {
+                    fields.insert("config".to_owned(), schema);
+                    if step.op.requires_config() && given.is_none_or(|given| given.get("config").is_none()) {
+                        wanted.push("config".to_owned());
+                    }
+                }
+                let open: Vec<_> = step.open_inputs().collect();
+                if !open.is_empty() {
+                    let value = || json!({"type": "object", "properties": {"value": {}}, "required": ["value"]});
+                    let inputs = open.iter().map(|name| ((*name).to_owned(), value())).collect();
+                    let needed = given.is_none_or(|given| given.get("inputs").is_none());
+                    let names = if needed { open.iter().map(|name| (*name).to_owned()).collect() } else { Vec::new() };
+                    fields.insert("inputs".to_owned(), object(inputs, names));
+                    if needed {
+                        wanted.push("inputs".to_owned());
+                    }
+                }
+            }
+            if !inner.inner.is_empty() {
+                let (ops, ops_required) = inner.schema(job);
+                if !ops_required.is_empty() {
+                    wanted.push("ops".to_owned());
+                }
+                fields.insert("ops".to_owned(), object(ops, ops_required));
+            }
+            if !wanted.is_empty() {
+                required.push((*name).to_owned());
+            }
+            properties.insert((*name).to_owned(), object(fields, wanted));
+        }
+        (properties, required)
+    }
+
+    /// What is not known, from `$.ops` down.
+    fn envelope(&self, ops: &Value, path: &str, faults: &mut Vec<Fault>) {
+        let names: Vec<&str> = self.inner.keys().copied().collect();
+        fields(ops, path, &names, faults);
+        for (name, op) in ops.as_object().into_iter().flatten() {
+            let Some(inner) = self.inner.get(name.as_str()) else { continue };
+            let path = format!("{path}.{name}");
+            let known: &[&str] = if inner.inner.is_empty() { &["config", "inputs"] } else { &["ops", "inputs"] };
+            fields(op, &path, known, faults);
+            if let Some(ops) = op.get("ops") {
+                inner.envelope(ops, &format!("{path}.ops"), faults);
+            }
+        }
+    }
+}
+
+/// Every fault of a run config, with its JSON path; none where it is good. `selected` are the keys of the steps that
+/// are to run: only they have to be given what they need.
+pub(crate) fn faults(
+    definitions: &Definitions,
+    steps: &[StepDefinition],
+    selected: &[String],
+    run_config: &Value,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    fields(run_config, "$", &["ops", "resources", "execution", "loggers"], &mut faults);
+    if let Some(ops) = run_config.get("ops") {
+        Tree::of(steps).envelope(ops, "$.ops", &mut faults);
+    }
+    for step in steps {
+        let given = at(run_config, &step.config_path);
+        let is_selected = selected.contains(&step.key);
+        let config = given.and_then(|given| given.get("config"));
+        of_config(&step.op.needs, config, is_selected, &place(&step.config_path, "config"), "step", &mut faults);
+        of_inputs(step, given, is_selected, &mut faults);
+    }
+    of_resources(definitions, steps, selected, run_config, &mut faults);
+    of_execution(run_config, &mut faults);
     faults.sort();
     faults.dedup();
     faults
 }
 
-fn envelope(steps: &[String], run_config: &Value) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let mut object = |value: &Value, path: &str, allowed: &dyn Fn(&str) -> bool, names: &str| match value {
-        Value::Null => {}
-        Value::Object(map) => {
-            for name in map.keys().filter(|name| !allowed(name)) {
-                faults.push(fault(&format!("{path}.{name}"), "this field is not known", names));
+fn of_config(needs: &[Need], config: Option<&Value>, wanted: bool, root: &str, what: &str, faults: &mut Vec<Fault>) {
+    let Some((schema, check)) = needs.iter().find_map(|need| match need {
+        Need::Config { schema, check } => Some((schema, check)),
+        _ => None,
+    }) else {
+        if config.is_some_and(|config| !config.is_null() && config != &json!({})) {
+            faults.push(fault(root, &format!("this {what} takes no config"), "nothing"));
+        }
+        return;
+    };
+    match config {
+        None if !wanted || !requires_config(needs) => {}
+        None => faults.push(fault(root, "config is missing", &format!("an object as the {what}'s schema says"))),
+        Some(config) => faults.extend(against(&schema(), *check, config, root)),
+    }
+}
+
+fn of_inputs(step: &StepDefinition, given: Option<&Value>, is_selected: bool, faults: &mut Vec<Fault>) {
+    let open: Vec<&str> = step.open_inputs().collect();
+    let root = place(&step.config_path, "inputs");
+    let inputs = given.and_then(|given| given.get("inputs"));
+    if let Some(inputs) = inputs {
+        fields(inputs, &root, &open, faults);
+    }
+    for name in open {
+        let path = format!("{root}.{name}.value");
+        match inputs.and_then(|inputs| inputs.get(name)?.get("value")) {
+            None if is_selected => faults.push(fault(&path, "a value is missing", "the input's value")),
+            None => {}
+            Some(value) => {
+                if let Some(Err(found)) = step.codec_of(name).map(|codec| codec.read(value, &path)) {
+                    faults.push(found);
+                }
             }
         }
-        _ => faults.push(fault(path, "an object is expected here", names)),
-    };
-    object(run_config, "$", &|name| name == "ops", "ops");
-    if let Some(ops) = run_config.get("ops") {
-        object(ops, "$.ops", &|name| steps.iter().any(|s| s == name), &steps.join(", "));
-        for (name, op) in ops.as_object().into_iter().flatten() {
-            object(op, &format!("$.ops.{name}"), &|field| field == "config", "config");
-        }
     }
-    faults
+}
+
+fn of_resources(
+    definitions: &Definitions,
+    steps: &[StepDefinition],
+    selected: &[String],
+    run_config: &Value,
+    faults: &mut Vec<Fault>,
+) {
+    let given = run_config.get("resources");
+    let names: Vec<&str> = definitions.resources.iter().map(|resource| resource.name.as_str()).collect();
+    if let Some(given) = given {
+        fields(given, "$.resources", &names, faults);
+    }
+    let used: BTreeSet<&str> = steps
+        .iter()
+        .filter(|step| selected.contains(&step.key))
+        .flat_map(|step| &step.op.needs)
+        .filter_map(|need| match need {
+            Need::Resource { name, .. } => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    for resource in &definitions.resources {
+        let own = given.and_then(|given| given.get(&resource.name));
+        if let Some(own) = own {
+            fields(own, &format!("$.resources.{}", resource.name), &["config"], faults);
+        }
+        let config = own.and_then(|own| own.get("config")).or(resource.default_config.as_ref());
+        let wanted = used.contains(resource.name.as_str());
+        of_config(&resource.needs, config, wanted, &place_of_resource(&resource.name), "resource", faults);
+    }
+}
+
+fn of_execution(run_config: &Value, faults: &mut Vec<Fault>) {
+    let Some(execution) = run_config.get("execution") else { return };
+    fields(execution, "$.execution", &["config"], faults);
+    let Some(config) = execution.get("config") else { return };
+    fields(config, "$.execution.config", &["max_concurrent", "multiprocess", "in_process"], faults);
+    let number = config.get("max_concurrent").filter(|number| number.as_u64().is_none_or(|number| number == 0));
+    if number.is_some() {
+        faults.push(fault("$.execution.config.max_concurrent", "this is no number of steps", "a whole number from 1"));
+    }
+}
+
+/// Faults of what is no object, or has fields that are not known.
+fn fields(value: &Value, path: &str, known: &[&str], faults: &mut Vec<Fault>) {
+    let allowed = || if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
+    match value {
+        Value::Null => {}
+        Value::Object(map) => {
+            let unknown = map.keys().filter(|name| !known.contains(&name.as_str()));
+            faults.extend(unknown.map(|name| fault(&format!("{path}.{name}"), "this field is not known", &allowed())));
+        }
+        _ => faults.push(fault(path, "an object is expected here", &allowed())),
+    }
 }
 
 fn against(schema: &Value, check: fn(&Value) -> Result<(), Fault>, config: &Value, root: &str) -> Vec<Fault> {
-    let faults: Vec<_> = match jsonschema::validator_for(schema) {
-        Err(error) => vec![fault(root, &format!("the step's own schema is wrong: {error}"), "a JSON Schema")],
-        Ok(validator) => validator
-            .iter_errors(config)
-            .map(|error| {
-                let path = json_path(root, config, &error.instance_path().to_string());
-                fault(&path, &error.to_string(), "see the config's JSON Schema")
-            })
-            .collect(),
+    let resolved = match resolve(schema, config, root) {
+        Ok(resolved) => resolved,
+        Err(faults) => return faults,
     };
-    if !faults.is_empty() {
-        return faults;
-    }
-    match check(config) {
+    match check(&resolved.value) {
         Ok(()) => Vec::new(),
-        Err(found) => vec![Fault { path: format!("{root}{}", found.path.trim_start_matches('$')), ..found }],
+        Err(found) => {
+            let path = format!("{root}{}", found.path.trim_start_matches('$'));
+            vec![resolved.masked(Fault { path, ..found })]
+        }
     }
 }
 
+/// Reads config as `T`, with the values of environment variables in the place of `{"env": "NAME"}`.
+pub(crate) fn read_resolved<T: DeserializeOwned>(config: &Value, schema: &Value, root: &str) -> Result<T, Fault> {
+    let resolved = match resolve(schema, config, root) {
+        Ok(resolved) => resolved,
+        Err(faults) => return Err(faults.into_iter().next().unwrap_or_else(|| fault(root, "config is wrong", ""))),
+    };
+    read(&resolved.value, root).map_err(|found| resolved.masked(found))
+}
+
 /// A JSON pointer (RFC 6901) into `document` as a JSON path (RFC 9535).
-fn json_path(root: &str, document: &Value, pointer: &str) -> String {
+pub(crate) fn json_path(root: &str, document: &Value, pointer: &str) -> String {
     let mut path = root.to_owned();
     let mut here = Some(document);
     for part in pointer.split('/').skip(1) {
@@ -147,10 +374,6 @@ fn json_path(root: &str, document: &Value, pointer: &str) -> String {
     path
 }
 
-fn escape(part: &str) -> String {
-    part.replace('~', "~0").replace('/', "~1")
-}
-
-fn fault(path: &str, what: &str, allowed: &str) -> Fault {
+pub(crate) fn fault(path: &str, what: &str, allowed: &str) -> Fault {
     Fault { path: path.to_owned(), what: what.to_owned(), allowed: allowed.to_owned() }
 }

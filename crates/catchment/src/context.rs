@@ -6,21 +6,27 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use catchment_core::sensor::Claim;
-use catchment_core::{Level, RunId};
+use catchment_core::instigator::TickLog;
+use catchment_core::metadata::MetadataValue;
+use catchment_core::partitions::{PartitionsDefinition, TimeWindow};
+use catchment_core::sensor::{Claim, SensorInput};
+use catchment_core::{Event, Level, Run, RunId, tags};
+use catchment_instance::SharedInstance;
 use catchment_model::{Code, Problem};
 use catchment_settings::clock;
 use futures::future::{BoxFuture, Shared};
-use serde_json::{Map, Value, json};
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::check::CheckResult;
 use crate::executor::Halt;
 use crate::executor::children::{ChildGuard, Children};
 use crate::executor::journal::Journal;
-use crate::extract::{FromContext, Need};
+use crate::extract::{FromContext, Need, PartitionRange};
+use crate::materialization::{Materialization, Observation};
 use crate::output::SharedValue;
-use crate::resource::Resources;
+use crate::resource::{Resources, Surroundings};
 
 /// A context of user code.
 pub trait Context: Clone + Send + Sync + 'static {
@@ -61,38 +67,85 @@ pub(crate) struct RunScope {
 /// The ledger's answer to the opening of the run.
 pub(crate) type Opened = Shared<BoxFuture<'static, Result<(), Problem>>>;
 
+/// What an input takes in this run.
+#[derive(Debug, Clone)]
+pub(crate) enum InputValue {
+    One(SharedValue),
+    Many(Vec<SharedValue>),
+}
+
+/// What is particular to one execution of a step.
+#[derive(Default)]
+pub(crate) struct StepScope {
+    /// Its key, the mapping key in brackets where it runs once for each.
+    pub(crate) key: String,
+    /// Where its part of the run config lies.
+    pub(crate) config_path: Vec<String>,
+    pub(crate) inputs: HashMap<String, InputValue>,
+    /// The assets that it is to make (or observe); none for an op.
+    pub(crate) assets: Vec<String>,
+    /// The partitions of its assets or of its job.
+    pub(crate) partitions: Option<PartitionsDefinition>,
+    /// How often it was tried before in this run.
+    pub(crate) retry_number: u32,
+    /// The mapping key.
+    pub(crate) mapping_key: Option<String>,
+}
+
 struct Step {
     run: Arc<RunScope>,
-    key: String,
+    step: StepScope,
     config: Value,
-    inputs: HashMap<String, SharedValue>,
     reported: Mutex<Reported>,
 }
 
-#[derive(Default)]
-struct Reported {
-    metadata: Map<String, Value>,
-    checks: Vec<CheckResult>,
+/// What user code said while a step ran.
+#[derive(Debug, Default)]
+pub(crate) struct Reported {
+    /// What was said of the assets, by key; by the empty key what was said of all of them.
+    pub(crate) materializations: BTreeMap<String, Materialization>,
+    /// Assets that were observed.
+    pub(crate) observations: Vec<(String, Observation)>,
+    /// Checks that were evaluated.
+    pub(crate) checks: Vec<CheckResult>,
+    /// The retry that was asked for.
+    pub(crate) retry: Option<RetryRequested>,
     last_progress: Option<Instant>,
 }
 
+/// A retry that user code asks for: [`StepContext::retry_requested`].
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RetryRequested {
+    pub(crate) max_retries: u32,
+    pub(crate) seconds_to_wait: f64,
+}
+
 /// The step that is being run: which run and step it is, where its scratch is, and what it has to say.
+///
+/// Assets, ops and checks have the same one; [`AssetContext`], [`OpContext`] and [`CheckContext`] are its names there.
 #[derive(Clone)]
-pub struct AssetContext(Arc<Step>);
+pub struct StepContext(Arc<Step>);
 
-its_own_extractor!(AssetContext);
+/// The context of an asset.
+pub type AssetContext = StepContext;
+/// The context of an op.
+pub type OpContext = StepContext;
+/// The context of a check.
+pub type CheckContext = StepContext;
 
-impl Context for AssetContext {
+its_own_extractor!(StepContext);
+
+impl Context for StepContext {
     fn resources(&self) -> &Resources {
         &self.0.run.resources
     }
 }
 
-impl AssetContext {
-    pub(crate) fn new(run: Arc<RunScope>, key: &str, inputs: HashMap<String, SharedValue>) -> Self {
-        let config = run.run_config.get("ops").and_then(|ops| ops.get(key)).and_then(|op| op.get("config"));
+impl StepContext {
+    pub(crate) fn new(run: Arc<RunScope>, step: StepScope) -> Self {
+        let config = crate::config::at(&run.run_config, &step.config_path).and_then(|op| op.get("config"));
         let config = config.cloned().unwrap_or_else(|| json!({}));
-        Self(Arc::new(Step { run, key: key.to_owned(), config, inputs, reported: Mutex::default() }))
+        Self(Arc::new(Step { run, step, config, reported: Mutex::default() }))
     }
 
     /// The run.
@@ -105,9 +158,9 @@ impl AssetContext {
         self.0.run.epoch
     }
 
-    /// The step: the asset's key.
+    /// The step: the asset's key, the op's name in its graphs.
     pub fn step_key(&self) -> &str {
-        &self.0.key
+        &self.0.step.key
     }
 
     /// The job.
@@ -115,9 +168,47 @@ impl AssetContext {
         &self.0.run.job_name
     }
 
+    /// The assets that this step is to make in this run; none for an op.
+    pub fn assets(&self) -> &[String] {
+        &self.0.step.assets
+    }
+
+    /// Whether this run wants that asset of this step.
+    pub fn is_selected(&self, asset: &str) -> bool {
+        self.0.step.assets.iter().any(|selected| selected == asset)
+    }
+
+    /// How often the step was tried before in this run.
+    pub fn retry_number(&self) -> u32 {
+        self.0.step.retry_number
+    }
+
+    /// The key of the dynamic output that this execution works on.
+    pub fn mapping_key(&self) -> Option<&str> {
+        self.0.step.mapping_key.as_deref()
+    }
+
     /// The partition, where the run has one.
     pub fn partition_key(&self) -> Option<&str> {
         self.0.run.partition_key.as_deref()
+    }
+
+    /// The partitions that the run works on: one, or a range.
+    pub fn partition_range(&self) -> Option<PartitionRange> {
+        let tag = |name: &str| self.0.run.tags.get(name);
+        match (tag(tags::PARTITION_RANGE_START), tag(tags::PARTITION_RANGE_END), self.partition_key()) {
+            (Some(start), Some(end), _) => Some(PartitionRange::new(start, end)),
+            (_, _, Some(key)) => Some(PartitionRange::new(key, key)),
+            _ => None,
+        }
+    }
+
+    /// The window of time that the run's partitions are, where they are windows of time.
+    pub fn time_window(&self) -> Option<TimeWindow> {
+        let range = self.partition_range()?;
+        let partitions = self.0.step.partitions.as_ref()?;
+        let (first, last) = (partitions.window_of(&range.start)?, partitions.window_of(&range.end)?);
+        Some(TimeWindow { start: first.start, end: last.end })
     }
 
     /// The run's tags.
@@ -125,24 +216,58 @@ impl AssetContext {
         &self.0.run.tags
     }
 
+    /// The state of the orchestrator, to read what other runs did.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub async fn instance(&self) -> Result<SharedInstance, Problem> {
+        self.0.run.resources.instance().await
+    }
+
+    /// Where the process lives: what a child of it needs to be told.
+    pub fn surroundings(&self) -> &Surroundings {
+        self.0.run.resources.surroundings()
+    }
+
     /// A folder of this step's own, made when it is first asked for and removed when the run has ended.
     ///
     /// # Errors
     /// Where it cannot be made.
     pub fn scratch(&self) -> Result<PathBuf, Problem> {
-        let folder = self.0.run.scratch.join(self.0.key.replace('/', "__"));
+        let folder = self.0.run.scratch.join(self.0.step.key.replace('/', "__"));
         std::fs::create_dir_all(&folder).map_err(|error| scratch_problem(&folder, &error))?;
         Ok(folder)
     }
 
     /// Writes a line to the step's log.
     pub fn log(&self, level: Level, message: impl Into<String>) {
-        self.0.run.journal.log(Some(&self.0.key), level, message.into(), Value::Null);
+        self.0.run.journal.log(Some(&self.0.step.key), level, message.into(), Value::Null);
     }
 
-    /// Adds to the metadata of the materialisation; a name that is there already takes the new value.
-    pub fn add_metadata(&self, name: impl Into<String>, value: impl Into<Value>) {
-        self.reported(|reported| reported.metadata.insert(name.into(), value.into()));
+    /// Adds to the metadata of the materialisation (of each, where the step makes several assets); a name that is
+    /// there already takes the new value.
+    pub fn add_metadata(&self, name: impl Into<String>, value: impl Into<MetadataValue>) {
+        self.add_asset_metadata("", name, value);
+    }
+
+    /// Adds to the metadata of one of the assets that the step makes.
+    pub fn add_asset_metadata(&self, asset: &str, name: impl Into<String>, value: impl Into<MetadataValue>) {
+        self.reported(|reported| {
+            let materialization = reported.materializations.entry(asset.to_owned()).or_default();
+            materialization.metadata.insert(name.into(), value.into());
+        });
+    }
+
+    /// Says how an asset was found that this step does not make.
+    pub fn observe(&self, asset: &str, observation: Observation) {
+        self.reported(|reported| reported.observations.push((asset.to_owned(), observation)));
+    }
+
+    /// Asks for the step to be tried again, whatever its policy: `return Err(ctx.retry_requested(3, 10.0, "…"))`. It
+    /// fails for good where it was tried `max_retries` times before.
+    pub fn retry_requested(&self, max_retries: u32, seconds_to_wait: f64, why: impl Into<String>) -> Problem {
+        self.reported(|reported| reported.retry = Some(RetryRequested { max_retries, seconds_to_wait }));
+        Problem::new(Code::Unavailable, "the step asks to be tried again").place(self.step_key()).cause(why)
     }
 
     /// Reports a check that was evaluated while the asset was made. A blocking one that failed keeps the asset
@@ -172,7 +297,7 @@ impl AssetContext {
                 None => format!("{done} {unit}"),
             };
             let data = json!({"progress": {"done": done, "total": total, "unit": unit}});
-            self.0.run.journal.log(Some(&self.0.key), Level::Debug, message, data);
+            self.0.run.journal.log(Some(&self.0.step.key), Level::Debug, message, data);
         }
     }
 
@@ -190,12 +315,17 @@ impl AssetContext {
         &self.0.config
     }
 
-    pub(crate) fn input(&self, asset: &str) -> Option<SharedValue> {
-        self.0.inputs.get(asset).cloned()
+    pub(crate) fn config_place(&self) -> String {
+        crate::config::place(&self.0.step.config_path, "config")
     }
 
-    pub(crate) fn take_reported(&self) -> (Map<String, Value>, Vec<CheckResult>) {
-        self.reported(|reported| (std::mem::take(&mut reported.metadata), std::mem::take(&mut reported.checks)))
+    pub(crate) fn input(&self, name: &str) -> Option<InputValue> {
+        self.0.step.inputs.get(name).cloned()
+    }
+
+    /// What was said since this was asked last.
+    pub(crate) fn take_reported(&self) -> Reported {
+        self.reported(std::mem::take)
     }
 
     fn reported<R>(&self, change: impl FnOnce(&mut Reported) -> R) -> R {
@@ -210,25 +340,77 @@ fn scratch_problem(folder: &Path, error: &io::Error) -> Problem {
         .remedy("see that the disk has room and CATCHMENT_HOME may be written")
 }
 
+/// The lines that an evaluation logs.
+#[derive(Default)]
+struct Lines(Mutex<Vec<TickLog>>);
+
+impl Lines {
+    fn push(&self, level: Level, message: String) {
+        let line = TickLog { timestamp: clock::now(), level, message };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
+
+    fn all(&self) -> Vec<TickLog> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+macro_rules! logs_to_its_tick {
+    ($context:ident) => {
+        impl $context {
+            /// The tick.
+            pub fn tick_id(&self) -> &str {
+                &self.0.tick_id
+            }
+
+            /// Writes a line to the tick's log.
+            pub fn log(&self, message: impl Into<String>) {
+                self.log_at(Level::Info, message);
+            }
+
+            /// Writes a line of that level to the tick's log.
+            pub fn log_at(&self, level: Level, message: impl Into<String>) {
+                self.0.lines.push(level, message.into());
+            }
+
+            /// The lines so far, oldest first.
+            pub fn log_lines(&self) -> Vec<TickLog> {
+                self.0.lines.all()
+            }
+
+            /// The state of the orchestrator, to read what runs did.
+            ///
+            /// # Errors
+            /// Where it cannot be opened.
+            pub async fn instance(&self) -> Result<SharedInstance, Problem> {
+                self.0.resources.instance().await
+            }
+        }
+
+        its_own_extractor!($context);
+
+        impl Context for $context {
+            fn resources(&self) -> &Resources {
+                &self.0.resources
+            }
+        }
+    };
+}
+
 struct Evaluation {
     sensor: String,
     tick_id: String,
     cursor: Option<String>,
+    input: SensorInput,
     resources: Resources,
-    lines: Mutex<Vec<String>>,
+    lines: Lines,
 }
 
-/// The evaluation of a sensor: its cursor, and what it has to say.
+/// The evaluation of a sensor: its cursor, what happened since, and what it has to say.
 #[derive(Clone)]
 pub struct SensorContext(Arc<Evaluation>);
 
-its_own_extractor!(SensorContext);
-
-impl Context for SensorContext {
-    fn resources(&self) -> &Resources {
-        &self.0.resources
-    }
-}
+logs_to_its_tick!(SensorContext);
 
 impl SensorContext {
     /// A context, also for a test that calls a sensor's function.
@@ -242,8 +424,22 @@ impl SensorContext {
             sensor: sensor.into(),
             tick_id: tick_id.into(),
             cursor,
+            input: SensorInput::default(),
             resources,
-            lines: Mutex::default(),
+            lines: Lines::default(),
+        }))
+    }
+
+    /// The same with what the daemon tells besides the cursor: events and their runs.
+    pub fn with_input(self, input: SensorInput) -> Self {
+        let Evaluation { sensor, tick_id, cursor, resources, .. } = &*self.0;
+        Self(Arc::new(Evaluation {
+            sensor: sensor.clone(),
+            tick_id: tick_id.clone(),
+            cursor: cursor.clone(),
+            input,
+            resources: resources.clone(),
+            lines: Lines::default(),
         }))
     }
 
@@ -252,24 +448,132 @@ impl SensorContext {
         &self.0.sensor
     }
 
-    /// The tick.
-    pub fn tick_id(&self) -> &str {
-        &self.0.tick_id
-    }
-
     /// The cursor that an earlier evaluation left.
     pub fn cursor(&self) -> Option<&str> {
         self.0.cursor.as_deref()
     }
 
-    /// Writes a line to the tick's log.
-    pub fn log(&self, message: impl Into<String>) {
-        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).push(message.into());
+    /// When its last tick began.
+    pub fn last_tick_at(&self) -> Option<Timestamp> {
+        self.0.input.last_tick_at
     }
 
-    /// The lines so far, oldest first.
-    pub fn log_lines(&self) -> Vec<String> {
-        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The events that it was called for, oldest first: none for a sensor that watches what lies outside.
+    pub fn events(&self) -> &[Event] {
+        &self.0.input.events
+    }
+
+    /// The runs that those events belong to.
+    pub fn runs(&self) -> &[Run] {
+        &self.0.input.runs
+    }
+
+    pub(crate) fn input(&self) -> &SensorInput {
+        &self.0.input
+    }
+}
+
+struct ScheduleEvaluation {
+    schedule: String,
+    tick_id: String,
+    scheduled_for: Timestamp,
+    last_tick_at: Option<Timestamp>,
+    resources: Resources,
+    lines: Lines,
+}
+
+/// The evaluation of a schedule for one of its times.
+#[derive(Clone)]
+pub struct ScheduleContext(Arc<ScheduleEvaluation>);
+
+logs_to_its_tick!(ScheduleContext);
+
+impl ScheduleContext {
+    /// A context, also for a test that calls a schedule's function.
+    pub fn new(
+        schedule: impl Into<String>,
+        tick_id: impl Into<String>,
+        scheduled_for: Timestamp,
+        last_tick_at: Option<Timestamp>,
+        resources: Resources,
+    ) -> Self {
+        Self(Arc::new(ScheduleEvaluation {
+            schedule: schedule.into(),
+            tick_id: tick_id.into(),
+            scheduled_for,
+            last_tick_at,
+            resources,
+            lines: Lines::default(),
+        }))
+    }
+
+    /// The schedule.
+    pub fn schedule(&self) -> &str {
+        &self.0.schedule
+    }
+
+    /// The time that the tick stands for; it may be evaluated later.
+    pub fn scheduled_for(&self) -> Timestamp {
+        self.0.scheduled_for
+    }
+
+    /// When its last tick began.
+    pub fn last_tick_at(&self) -> Option<Timestamp> {
+        self.0.last_tick_at
+    }
+}
+
+struct HookCall {
+    run: Arc<RunScope>,
+    step_key: String,
+    problem: Option<Problem>,
+}
+
+/// The end of a step, as a hook is told of it.
+#[derive(Clone)]
+pub struct HookContext(Arc<HookCall>);
+
+its_own_extractor!(HookContext);
+
+impl Context for HookContext {
+    fn resources(&self) -> &Resources {
+        &self.0.run.resources
+    }
+}
+
+impl HookContext {
+    pub(crate) fn new(run: Arc<RunScope>, step_key: &str, problem: Option<Problem>) -> Self {
+        Self(Arc::new(HookCall { run, step_key: step_key.to_owned(), problem }))
+    }
+
+    /// The run.
+    pub fn run_id(&self) -> RunId {
+        self.0.run.run_id
+    }
+
+    /// The job.
+    pub fn job_name(&self) -> &str {
+        &self.0.run.job_name
+    }
+
+    /// The step that ended.
+    pub fn step_key(&self) -> &str {
+        &self.0.step_key
+    }
+
+    /// The run's tags.
+    pub fn tags(&self) -> &BTreeMap<String, String> {
+        &self.0.run.tags
+    }
+
+    /// Why the step failed; `None` where it ended well.
+    pub fn problem(&self) -> Option<&Problem> {
+        self.0.problem.as_ref()
+    }
+
+    /// Writes a line to the step's log.
+    pub fn log(&self, level: Level, message: impl Into<String>) {
+        self.0.run.journal.log(Some(&self.0.step_key), level, message.into(), Value::Null);
     }
 }
 

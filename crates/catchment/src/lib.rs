@@ -43,40 +43,78 @@ mod context;
 mod definitions;
 mod executor;
 mod extract;
+mod graph;
+mod hook;
+pub mod io_manager;
 mod job;
 mod lake_outputs;
+mod lower;
+mod materialization;
 mod materialize;
+mod op;
 mod output;
 mod partitions;
 mod pipes;
 mod plan;
+pub mod probe;
 mod resource;
+mod schedule;
+mod secrets;
+mod selection;
 mod sensor;
 mod serve;
 mod server;
 mod verify;
 
-pub use asset::{AssetBuilder, AssetDefinition};
-pub use catchment_core::sensor::{AddPartitions, Claim, ClaimKey, ClaimOutcome, Rejection, RunRequest, SensorResult};
-pub use catchment_core::{Level, RunId};
-pub use catchment_macros::{asset, claim_handler, sensor};
+pub use asset::{AssetDefinition, Tried};
+pub use catchment_core::automation::AutomationCondition;
+pub use catchment_core::backfill::BackfillPolicy;
+pub use catchment_core::definitions::{AssetSpec, CheckSpec};
+pub use catchment_core::freshness::FreshnessPolicy;
+pub use catchment_core::mapping::PartitionMapping;
+pub use catchment_core::metadata::{self, Metadata, MetadataValue};
+pub use catchment_core::partitions::TimeWindow;
+pub use catchment_core::retry::{Backoff, Jitter, RetryPolicy};
+pub use catchment_core::run::Selection;
+pub use catchment_core::sensor::{
+    AddPartitions, Claim, ClaimKey, ClaimOutcome, DeletePartitions, Rejection, RunRequest, SensorResult,
+};
+pub use catchment_core::{Event, EventKind, Level, Run, RunId, RunStatus};
+pub use catchment_macros::{
+    asset, asset_check, asset_sensor, claim_handler, failure_hook, graph, job, multi_asset, observable_source_asset,
+    op, resource, run_status_sensor, schedule, sensor, success_hook,
+};
 pub use catchment_model::{Code, Fault, Problem};
-pub use check::{CheckResult, Severity};
-pub use context::{AssetContext, ClaimContext, Context, SensorContext};
+pub use catchment_settings::Secret;
+pub use check::{CheckDefinition, CheckResult, Severity};
+pub use context::{
+    AssetContext, CheckContext, ClaimContext, Context, HookContext, OpContext, ScheduleContext, SensorContext,
+    StepContext,
+};
 pub use definitions::{Definitions, OUTPUT_STORE};
 pub use executor::children::ChildGuard;
 pub use executor::logs::StepLogs;
-pub use extract::{Config, FromContext, Input, Need, Partition, Res};
+pub use extract::{Config, FromContext, Input, Inputs, Need, Partition, PartitionRange, Res};
+pub use graph::{Added, Bound, DynamicWire, Graph, GraphDefinition, GraphInput, GraphOutputs, Wire, Wires};
+pub use hook::{HookBuilder, HookDefinition, HookOn};
+pub use io_manager::IoManager;
 pub use job::{JobDefinition, asset_job};
-pub use materialize::{Materialize, Materialized, materialize};
-pub use output::{CommitRequest, Committed, OpenRun, Output, OutputStore, Returned, SharedValue, Staged, StepOutput};
+pub use materialization::{Materialization, Observation};
+pub use materialize::{Materialize, Materialized, execute_job, materialize};
+pub use op::{OpBuilder, OpDefinition};
+pub use output::{
+    CommitRequest, Committed, DynamicOutput, OpenRun, Optional, OutputPort, OutputStore, PortKind, Produced, Returned,
+    SharedValue, Staged,
+};
 pub use partitions::PartitionsDefinition;
 pub use pipes::{
-    ContextInjector, FolderMessages, InlineContext, MessageReader, MessageSource, MessagesFrom, OpenedReader, PipesCheck,
-    PipesContextData, PipesDataProvenance, PipesMaterialization, PipesPartitionKeyRange, PipesResult, PipesSubprocess,
-    PipesTimeWindow, StdioMessages, Stream, TempFileContext, TempFileMessages,
+    ContextInjector, FolderMessages, InlineContext, MessageReader, MessageSource, MessagesFrom, OpenedReader,
+    PipesCheck, PipesContextData, PipesDataProvenance, PipesMaterialization, PipesPartitionKeyRange, PipesResult,
+    PipesSubprocess, PipesTimeWindow, StdioMessages, Stream, TempFileContext, TempFileMessages,
 };
+pub use probe::Probe;
 pub use resource::{ResourceContext, ResourceDefinition, Resources, Surroundings};
-pub use sensor::{ClaimHandler, ClaimHandlerBuilder, SensorBuilder, SensorDefinition};
+pub use schedule::{ScheduleDefinition, schedule_from_partitioned_job};
+pub use sensor::{ClaimHandler, ClaimHandlerBuilder, Requests, SensorBuilder, SensorDefinition, SkipReason};
 pub use serve::serve;
 pub use server::{CodeServer, Listen};

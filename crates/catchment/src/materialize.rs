@@ -1,47 +1,56 @@
 //! Assets in a test: no server, no state, nothing on disk but scratch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::IntoFuture;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use catchment_core::metadata::Metadata;
+use catchment_core::run::Selection;
 use catchment_core::{EventKind, NewEvent, RunId};
 use catchment_model::documents::ContentHash;
 use catchment_model::{Asset, Code, DatasetId, ObjectId, Problem};
 use catchment_settings::{Environment, Home, clock};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config;
 use crate::context::RunScope;
 use crate::definitions::{Definitions, OUTPUT_STORE};
 use crate::executor::journal::{Journal, Record};
 use crate::executor::{Halt, logs, steps};
+use crate::lower::{StepDefinition, StepOutputRef};
+use crate::op::RESULT;
 use crate::output::{CommitRequest, Committed, OpenRun, OutputStore, SharedValue};
 use crate::plan::Plan;
 use crate::resource::{ResourceDefinition, Resources, Surroundings};
 use crate::verify;
 
 /// Makes assets in this process, in memory: `materialize(&definitions, ["a", "b"]).config(…).await`. What is
-/// staged is checked and "committed" to a list; resources may be replaced by fakes.
+/// staged is checked and "committed" to a list; resources may be replaced by fakes. Checks of the assets are evaluated.
 pub fn materialize<const N: usize>(definitions: &Definitions, assets: [&str; N]) -> Materialize {
-    Materialize {
-        definitions: definitions.clone(),
-        assets: assets.map(str::to_owned).to_vec(),
-        run_config: json!({}),
-        partition: None,
-        resources: Vec::new(),
-    }
+    Materialize::new(definitions, Target::Assets(assets.map(str::to_owned).to_vec()))
+}
+
+/// Runs a job in this process, in memory, as [`materialize`] does: `execute_job(&definitions, "etl").await`.
+pub fn execute_job(definitions: &Definitions, job: &str) -> Materialize {
+    Materialize::new(definitions, Target::Job(job.to_owned()))
+}
+
+enum Target {
+    Assets(Vec<String>),
+    Job(String),
 }
 
 /// What is to be made, and with what. Await it.
 pub struct Materialize {
     definitions: Definitions,
-    assets: Vec<String>,
+    target: Target,
     run_config: Value,
     partition: Option<String>,
+    tags: BTreeMap<String, String>,
     resources: Vec<ResourceDefinition>,
 }
 
@@ -51,10 +60,22 @@ pub struct Materialized {
     pub events: Vec<NewEvent>,
     /// The steps that failed.
     pub failures: Vec<(String, Problem)>,
-    values: HashMap<String, SharedValue>,
+    values: HashMap<StepOutputRef, SharedValue>,
+    outputs: HashMap<String, StepOutputRef>,
 }
 
 impl Materialize {
+    fn new(definitions: &Definitions, target: Target) -> Self {
+        Self {
+            definitions: definitions.clone(),
+            target,
+            run_config: json!({}),
+            partition: None,
+            tags: BTreeMap::new(),
+            resources: Vec::new(),
+        }
+    }
+
     /// The run config.
     pub fn config(mut self, run_config: Value) -> Self {
         self.run_config = run_config;
@@ -67,6 +88,12 @@ impl Materialize {
         self
     }
 
+    /// A tag of the run.
+    pub fn tag(mut self, key: &str, value: &str) -> Self {
+        self.tags.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
     /// Puts a fake in the place of the resource of that name.
     pub fn resource<T: ?Sized + Send + Sync + 'static>(mut self, name: &str, value: Arc<T>) -> Self {
         self.resources.push(ResourceDefinition::ready(name, value));
@@ -74,13 +101,20 @@ impl Materialize {
     }
 
     async fn run(self) -> Result<Materialized, Problem> {
+        let (job, selection) = match self.target {
+            Target::Job(name) => (self.definitions.find_job(&name)?, Selection::default()),
+            Target::Assets(assets) => (self.definitions.asset_job(), Selection { assets, ..Selection::default() }),
+        };
+        let plan = Plan::of(&self.definitions, &job, &selection)?;
         let mut wrong = Vec::new();
-        verify::check_inputs(&self.definitions, &self.assets, "materialize", &mut wrong);
+        let steps: Vec<_> = plan.steps.iter().map(|planned| &planned.step).collect();
+        verify::check_inputs(&steps, "materialize", &mut wrong);
         if let Some(problem) = wrong.into_iter().next() {
             return Err(problem);
         }
-        let plan = Plan::of(&self.definitions, &self.assets)?;
-        let faults = config::faults(&self.definitions, &self.assets, &self.run_config);
+        let run_config = config::merged(&job, &self.run_config);
+        let faults =
+            config::faults(&self.definitions, &self.definitions.steps_of(&job), &plan.step_keys(), &run_config);
         if !faults.is_empty() {
             return Err(config::problem(faults));
         }
@@ -93,22 +127,34 @@ impl Materialize {
         let scope = Arc::new(RunScope {
             run_id,
             epoch: 1,
-            job_name: "materialize".to_owned(),
+            job_name: job.name.clone(),
             partition_key: self.partition,
-            tags: Default::default(),
-            run_config: self.run_config,
+            tags: self.tags,
             scratch: folder.path().join("scratch"),
             halt,
             children: Default::default(),
             journal: journal.clone(),
-            resources: resources(&self.definitions, self.resources, folder.path())?,
+            resources: resources(&self.definitions, self.resources, folder.path())?.configured(&run_config),
+            run_config,
             opened: std::future::ready(Ok(())).boxed().shared(),
         });
         let ended = steps::run(&plan, &scope, 4).await?;
         journal.flush().await?;
         let events = std::mem::take(&mut *record.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Materialized { events, failures: ended.failures, values: ended.values })
+        let outputs = plan.steps.iter().flat_map(|planned| outputs(&planned.step)).collect();
+        Ok(Materialized { events, failures: ended.failures, values: ended.values, outputs })
     }
+}
+
+/// The outputs of a step, by the keys of the assets that they are, and by `<step>` or `<step>.<output>`.
+fn outputs(step: &StepDefinition) -> Vec<(String, StepOutputRef)> {
+    let mut found = Vec::new();
+    for (at, port) in step.op.outputs.iter().enumerate() {
+        let output = StepOutputRef { step: step.key.clone(), output: port.name.clone() };
+        let name = if port.name == RESULT { step.key.clone() } else { format!("{}.{}", step.key, port.name) };
+        found.push((step.assets.get(at).map_or(name, |asset| asset.key.clone()), output));
+    }
+    found
 }
 
 impl IntoFuture for Materialize {
@@ -128,16 +174,31 @@ impl Materialized {
 
     /// The value of an asset: what its function returned, or [`Committed`] where that was `Staged`.
     pub fn value<T: Send + Sync + 'static>(&self, asset: &str) -> Option<Arc<T>> {
-        self.values.get(asset)?.clone().downcast().ok()
+        self.values.get(self.outputs.get(asset)?)?.clone().downcast().ok()
+    }
+
+    /// The value of an op's output: `<step>`, or `<step>.<output>` where it has several.
+    pub fn output<T: Send + Sync + 'static>(&self, output: &str) -> Option<Arc<T>> {
+        self.value(output)
     }
 
     /// The metadata of an asset's materialisation.
-    pub fn metadata(&self, asset: &str) -> Option<&Map<String, Value>> {
+    pub fn metadata(&self, asset: &str) -> Option<Metadata> {
         let made = self
             .events
             .iter()
-            .find(|event| event.kind == EventKind::AssetMaterialization && event.step_key.as_deref() == Some(asset));
-        made?.data.get("metadata")?.as_object()
+            .find(|event| event.kind == EventKind::AssetMaterialization && event.asset_key() == Some(asset));
+        serde_json::from_value(made?.data.get("metadata")?.clone()).ok()
+    }
+
+    /// Whether a check of an asset held; `None` where it was not evaluated.
+    pub fn check(&self, asset: &str, check: &str) -> Option<bool> {
+        let evaluated = self.events.iter().find(|event| {
+            event.kind == EventKind::AssetCheckEvaluation
+                && event.asset_key() == Some(asset)
+                && event.data.get("check_name").and_then(Value::as_str) == Some(check)
+        });
+        evaluated?.data.get("passed")?.as_bool()
     }
 }
 

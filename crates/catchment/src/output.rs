@@ -7,6 +7,10 @@ use async_trait::async_trait;
 use catchment_core::RunId;
 use catchment_model::Problem;
 
+use crate::check::CheckResult;
+use crate::materialization::{Materialization, Observation};
+use crate::probe::Codec;
+
 /// A value that passes from one step to the next inside a run's process.
 pub type SharedValue = Arc<dyn Any + Send + Sync>;
 
@@ -70,43 +74,86 @@ pub trait OutputStore: Send + Sync {
     async fn commit(&self, request: CommitRequest) -> Result<Committed, Problem>;
 }
 
-/// What a step gave.
-#[derive(Debug)]
-pub enum StepOutput {
-    /// A value for the steps after it.
-    Value(SharedValue),
-    /// A file to be committed.
-    Staged(Box<Staged>),
+/// What an output stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortKind {
+    /// A value for the steps downstream.
+    Value,
+    /// A file to be committed; downstream sees [`Committed`].
+    Staged,
+    /// Several values, each under a key of its own: what is downstream runs once for each.
+    Dynamic,
+    /// The result of a check.
+    Check,
+    /// How an asset was found.
+    Observation,
 }
 
-/// What an asset may return in `Result<T, E>`: anything that threads may share. [`Staged`] is committed; all
-/// else is handed on as it is.
-pub trait Output: Any + Send + Sync + Sized {
-    /// Whether it is committed to the lake.
-    fn is_staged() -> bool {
-        TypeId::of::<Self>() == TypeId::of::<Staged>()
-    }
-
+/// An output of an op: its name, and what is known of its type.
+#[derive(Debug, Clone)]
+pub struct OutputPort {
+    pub(crate) name: String,
+    pub(crate) kind: PortKind,
     /// The type under which steps downstream see it.
-    fn seen_as() -> (TypeId, &'static str) {
-        if Self::is_staged() {
-            (TypeId::of::<Committed>(), std::any::type_name::<Committed>())
-        } else {
-            (TypeId::of::<Self>(), std::any::type_name::<Self>())
-        }
-    }
-
-    /// Sorts it.
-    fn into_output(self) -> StepOutput {
-        let shared: Box<dyn Any + Send + Sync> = Box::new(self);
-        match shared.downcast::<Staged>() {
-            Ok(staged) => StepOutput::Staged(staged),
-            Err(value) => StepOutput::Value(Arc::from(value)),
-        }
-    }
+    pub(crate) type_id: TypeId,
+    /// That type's name, for messages.
+    pub(crate) type_name: &'static str,
+    /// Whether it may be left out: then what needs it is skipped.
+    pub(crate) is_optional: bool,
+    /// How its value is stored, where it can be.
+    pub(crate) codec: Option<Codec>,
+    /// The IO manager that keeps it, by the name of a resource; `None` takes the default.
+    pub(crate) io_manager: Option<String>,
 }
 
-impl<T: Any + Send + Sync> Output for T {}
+/// What an op gave for one of its outputs.
+#[derive(Debug)]
+pub enum Produced {
+    /// Nothing: an optional output that was left out.
+    Nothing,
+    /// A value for the steps after it.
+    Value {
+        /// The value.
+        value: SharedValue,
+        /// What is said of the asset that it is, if it is one.
+        materialization: Materialization,
+    },
+    /// A file to be committed.
+    Staged {
+        /// The file.
+        staged: Box<Staged>,
+        /// What is said of it besides what it says itself.
+        materialization: Materialization,
+    },
+    /// Values by their mapping keys.
+    Dynamic(Vec<(String, SharedValue)>),
+    /// The result of a check.
+    Check(Box<CheckResult>),
+    /// How an asset was found.
+    Observation(Observation),
+}
+
+/// An output that may be left out: what needs it is skipped then. In a `#[multi_asset]`, the outputs that a run has
+/// not selected are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Optional<T>(pub Option<T>);
+
+/// One of the values of an op that fans out: `Result<Vec<DynamicOutput<T>>, E>`. What is downstream runs once for
+/// each, until it is collected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynamicOutput<T> {
+    /// What tells it from its siblings: letters, digits and `_`.
+    pub key: String,
+    /// The value.
+    pub value: T,
+}
+
+impl<T> DynamicOutput<T> {
+    /// A value under a key.
+    pub fn new(key: impl Into<String>, value: T) -> Self {
+        Self { key: key.into(), value }
+    }
+}
 
 /// The `Result<T, E>` that a definition's function returns, with `Problem: From<E>`.
 #[diagnostic::on_unimplemented(

@@ -6,13 +6,20 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use catchment_core::definitions::ResourceSpec;
+use catchment_instance::SharedInstance;
 use catchment_model::{Code, Problem};
 use catchment_settings::{Environment, Home};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use crate::config;
 use crate::definitions::Definitions;
+use crate::extract::{Config, FromContext, Need, Res};
+use crate::io_manager::IoManager;
+use crate::op::{config_schema, requires_config};
 
 type Build =
     Arc<dyn Fn(ResourceContext) -> BoxFuture<'static, Result<Arc<dyn Any + Send + Sync>, Problem>> + Send + Sync>;
@@ -23,10 +30,59 @@ pub struct ResourceDefinition {
     pub(crate) name: String,
     pub(crate) type_id: TypeId,
     pub(crate) type_name: &'static str,
+    pub(crate) description: String,
+    pub(crate) needs: Vec<Need>,
+    /// Its config, where a run does not say otherwise.
+    pub(crate) default_config: Option<Value>,
     build: Build,
 }
 
 impl ResourceDefinition {
+    /// What it is, for people.
+    pub fn description(mut self, description: &str) -> Self {
+        description.clone_into(&mut self.description);
+        self
+    }
+
+    /// What an argument needs.
+    pub fn needs(mut self, needs: Vec<Need>) -> Self {
+        self.needs.extend(needs);
+        self
+    }
+
+    /// Its config, where a run does not say otherwise (`resources.<name>.config` of the run config).
+    pub fn configured(mut self, config: Value) -> Self {
+        self.default_config = Some(config);
+        self
+    }
+
+    /// What it is called, where that is not as its function is.
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Whether it is an IO manager.
+    pub(crate) fn is_io_manager(&self) -> bool {
+        self.type_id == TypeId::of::<dyn IoManager>()
+    }
+
+    /// Whether a run has to give it config.
+    pub(crate) fn requires_config(&self) -> bool {
+        self.default_config.is_none() && requires_config(&self.needs)
+    }
+
+    /// As the control plane sees it.
+    pub(crate) fn spec(&self) -> ResourceSpec {
+        ResourceSpec {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            type_name: self.type_name.to_owned(),
+            config_schema: config_schema(&self.needs),
+            is_io_manager: self.is_io_manager(),
+        }
+    }
+
     /// A resource that `build` makes. `T` may be a trait object: `Ok(Arc::new(x) as Arc<dyn Engine>)`.
     pub fn new<T, F, Fut>(name: impl Into<String>, build: F) -> Self
     where
@@ -38,6 +94,9 @@ impl ResourceDefinition {
             name: name.into(),
             type_id: TypeId::of::<T>(),
             type_name: type_name::<T>(),
+            description: String::new(),
+            needs: Vec::new(),
+            default_config: None,
             build: Arc::new(move |context| {
                 build(context).map(|built| built.map(|value| Arc::new(value) as Arc<dyn Any + Send + Sync>)).boxed()
             }),
@@ -50,11 +109,43 @@ impl ResourceDefinition {
     }
 }
 
-/// What a resource is built from: the environment, the home folder, other resources.
+/// What a resource is built from: its config, the environment, the home folder, other resources.
 #[derive(Clone)]
 pub struct ResourceContext {
     resources: Resources,
     chain: Vec<String>,
+    config: Value,
+}
+
+impl FromContext<ResourceContext> for ResourceContext {
+    fn needs(_: &str) -> Vec<Need> {
+        Vec::new()
+    }
+
+    async fn from_context(context: &ResourceContext, _: &str) -> Result<Self, Problem> {
+        Ok(context.clone())
+    }
+}
+
+impl<T: serde::de::DeserializeOwned + schemars::JsonSchema + Send> FromContext<ResourceContext> for Config<T> {
+    fn needs(_: &str) -> Vec<Need> {
+        vec![Self::need()]
+    }
+
+    async fn from_context(context: &ResourceContext, _: &str) -> Result<Self, Problem> {
+        let name = context.chain.last().cloned().unwrap_or_default();
+        Self::from_config(&context.config, &config::place_of_resource(&name))
+    }
+}
+
+impl<T: ?Sized + Send + Sync + 'static> FromContext<ResourceContext> for Res<T> {
+    fn needs(argument: &str) -> Vec<Need> {
+        vec![Self::need(argument)]
+    }
+
+    async fn from_context(context: &ResourceContext, argument: &str) -> Result<Self, Problem> {
+        context.resource(argument).await.map(Self)
+    }
 }
 
 impl ResourceContext {
@@ -93,7 +184,10 @@ struct Slot {
 
 struct Inner {
     slots: BTreeMap<String, Slot>,
+    /// `resources` of the run config.
+    run_config: Value,
     surroundings: Surroundings,
+    instance: Arc<OnceCell<SharedInstance>>,
 }
 
 /// The resources of a process, each built when it is first asked for.
@@ -110,7 +204,41 @@ impl Resources {
     pub fn new(definitions: impl IntoIterator<Item = ResourceDefinition>, surroundings: Surroundings) -> Self {
         let slot =
             |definition: ResourceDefinition| (definition.name.clone(), Slot { definition, built: OnceCell::new() });
-        Self(Arc::new(Inner { slots: definitions.into_iter().map(slot).collect(), surroundings }))
+        let slots = definitions.into_iter().map(slot).collect();
+        Self(Arc::new(Inner { slots, run_config: Value::Null, surroundings, instance: Arc::default() }))
+    }
+
+    /// The same for one run, none of them built: its run config may override theirs.
+    pub(crate) fn configured(&self, run_config: &Value) -> Self {
+        let slots =
+            self.0.slots.iter().map(|(name, slot)| {
+                (name.clone(), Slot { definition: slot.definition.clone(), built: OnceCell::new() })
+            });
+        Self(Arc::new(Inner {
+            slots: slots.collect(),
+            run_config: run_config.get("resources").cloned().unwrap_or_default(),
+            surroundings: self.0.surroundings.clone(),
+            instance: self.0.instance.clone(),
+        }))
+    }
+
+    /// The state of the orchestrator, opened when it is first asked for.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub async fn instance(&self) -> Result<SharedInstance, Problem> {
+        let open = || async { catchment_instance::open(&self.0.surroundings.home).await.map_err(Problem::from) };
+        self.0.instance.get_or_try_init(open).await.cloned()
+    }
+
+    /// The IO manager of that name.
+    pub(crate) async fn io_manager(&self, name: &str) -> Result<Arc<dyn IoManager>, Problem> {
+        self.get::<dyn IoManager>(name).await
+    }
+
+    /// Whether there is a resource of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.slots.contains_key(name)
     }
 
     /// The resource of that name and type.
@@ -142,7 +270,9 @@ impl Resources {
                 .remedy("build one of them without the other"));
         }
         chain.push(name.to_owned());
-        let context = ResourceContext { resources: self.clone(), chain };
+        let given = self.0.run_config.get(name).and_then(|resource| resource.get("config")).cloned();
+        let config = given.or_else(|| slot.definition.default_config.clone()).unwrap_or_else(|| json!({}));
+        let context = ResourceContext { resources: self.clone(), chain, config };
         let built = slot.built.get_or_try_init(|| (slot.definition.build)(context)).await?;
         built
             .downcast_ref::<Arc<T>>()

@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use catchment_core::definitions::SensorSpec;
-use catchment_core::sensor::SensorResult;
+use catchment_core::RunStatus;
+use catchment_core::definitions::{SensorKind, SensorSpec};
+use catchment_core::sensor::{RunRequest, SensorResult};
 use catchment_model::Problem;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -12,34 +13,139 @@ use futures::future::BoxFuture;
 use crate::context::{ClaimContext, SensorContext};
 use crate::extract::Need;
 use crate::output::Returned;
+use crate::schedule::with_job;
 
 pub(crate) type Evaluate =
     Arc<dyn Fn(SensorContext) -> BoxFuture<'static, Result<SensorResult, Problem>> + Send + Sync>;
 pub(crate) type Finish = Arc<dyn Fn(ClaimContext) -> BoxFuture<'static, Result<(), Problem>> + Send + Sync>;
 
-/// A sensor: what it watches, and the function that looks. `#[sensor]` writes this for a function.
+/// What the function of a sensor or schedule may return: a [`SensorResult`], one [`RunRequest`] or a list, a
+/// [`SkipReason`], or nothing.
+#[diagnostic::on_unimplemented(
+    message = "a sensor or schedule returns a SensorResult, RunRequests, a SkipReason or nothing, not `{Self}`",
+    label = "not what a sensor or schedule returns"
+)]
+pub trait Requests: Send {
+    /// The same, whole.
+    fn into_result(self) -> SensorResult;
+}
+
+/// Why a sensor or schedule asks for nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkipReason(pub String);
+
+impl SkipReason {
+    /// This reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl Requests for SensorResult {
+    fn into_result(self) -> SensorResult {
+        self
+    }
+}
+
+impl Requests for () {
+    fn into_result(self) -> SensorResult {
+        SensorResult::default()
+    }
+}
+
+impl Requests for RunRequest {
+    fn into_result(self) -> SensorResult {
+        vec![self].into_result()
+    }
+}
+
+impl Requests for Vec<RunRequest> {
+    fn into_result(self) -> SensorResult {
+        SensorResult { run_requests: self, ..SensorResult::default() }
+    }
+}
+
+impl Requests for SkipReason {
+    fn into_result(self) -> SensorResult {
+        SensorResult { skip_reason: Some(self.0), ..SensorResult::default() }
+    }
+}
+
+impl<T: Requests> Requests for Option<T> {
+    fn into_result(self) -> SensorResult {
+        self.map(Requests::into_result).unwrap_or_default()
+    }
+}
+
+impl<T: Requests> Requests for Result<T, SkipReason> {
+    fn into_result(self) -> SensorResult {
+        self.map_or_else(Requests::into_result, Requests::into_result)
+    }
+}
+
+/// A sensor: what it watches, and the function that looks. `#[sensor]`, `#[run_status_sensor]` and `#[asset_sensor]`
+/// write this for a function.
 #[derive(Clone)]
 pub struct SensorDefinition {
     pub(crate) spec: SensorSpec,
     pub(crate) needs: Vec<Need>,
-    pub(crate) evaluate: Evaluate,
+    /// `None` for a sensor that evaluates automation conditions: the daemon does.
+    pub(crate) evaluate: Option<Evaluate>,
 }
 
 impl SensorDefinition {
     /// Begins a sensor whose function returns `R`.
     #[allow(clippy::new_ret_no_self, reason = "a sensor without its body is no sensor yet")]
-    pub fn new<R: Returned<Value = SensorResult>>(name: &str) -> SensorBuilder {
-        SensorBuilder {
-            spec: SensorSpec {
-                name: name.to_owned(),
-                description: String::new(),
-                jobs: Vec::new(),
-                minimum_interval_s: 30,
-                running_by_default: false,
-            },
-            needs: Vec::new(),
-        }
+    pub fn new<R: Returned<Value: Requests>>(name: &str) -> SensorBuilder {
+        SensorBuilder { spec: spec(name, SensorKind::Standard), needs: Vec::new() }
     }
+
+    /// Begins a sensor that is called when runs reach one of these statuses.
+    pub fn on_run_status<R: Returned<Value: Requests>, const N: usize>(
+        name: &str,
+        statuses: [RunStatus; N],
+    ) -> SensorBuilder {
+        let kind = SensorKind::RunStatus {
+            statuses: statuses.to_vec(),
+            monitored_jobs: Vec::new(),
+            monitor_all_locations: false,
+        };
+        SensorBuilder { spec: spec(name, kind), needs: Vec::new() }
+    }
+
+    /// Begins a sensor that is called when one of these assets was materialised.
+    pub fn on_assets<R: Returned<Value: Requests>, const N: usize>(name: &str, assets: [&str; N]) -> SensorBuilder {
+        let kind = SensorKind::Asset { assets: assets.map(str::to_owned).to_vec() };
+        SensorBuilder { spec: spec(name, kind), needs: Vec::new() }
+    }
+
+    /// A sensor that evaluates the automation conditions of these assets (of all that no other names, where there are
+    /// none), with an interval and default of its own.
+    pub fn automation<const N: usize>(name: &str, assets: [&str; N]) -> Self {
+        let kind = SensorKind::Automation { assets: assets.map(str::to_owned).to_vec() };
+        Self { spec: spec(name, kind), needs: Vec::new(), evaluate: None }
+    }
+
+    /// Whether it runs unless someone has stopped it (default: not).
+    pub fn running_by_default(mut self, running: bool) -> Self {
+        self.spec.running_by_default = running;
+        self
+    }
+
+    /// The least time between two evaluations that nothing woke, in seconds (default 30).
+    pub fn minimum_interval_s(mut self, seconds: u32) -> Self {
+        self.spec.minimum_interval_s = seconds;
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+}
+
+fn spec(name: &str, kind: SensorKind) -> SensorSpec {
+    SensorSpec { name: name.to_owned(), kind, minimum_interval_s: 30, ..SensorSpec::default() }
 }
 
 /// A sensor without its function.
@@ -49,9 +155,31 @@ pub struct SensorBuilder {
 }
 
 impl SensorBuilder {
-    /// The jobs that it may ask for.
+    /// The jobs that it may ask for. A request that names neither a job nor assets is for the first of them.
     pub fn jobs<const N: usize>(mut self, jobs: [&str; N]) -> Self {
         self.spec.jobs = jobs.map(str::to_owned).to_vec();
+        self
+    }
+
+    /// The assets that it may ask for.
+    pub fn assets<const N: usize>(mut self, assets: [&str; N]) -> Self {
+        self.spec.assets = assets.map(str::to_owned).to_vec();
+        self
+    }
+
+    /// The jobs whose runs a run-status sensor is called for (default: all of its location).
+    pub fn monitored_jobs<const N: usize>(mut self, jobs: [&str; N]) -> Self {
+        if let SensorKind::RunStatus { monitored_jobs, .. } = &mut self.spec.kind {
+            *monitored_jobs = jobs.map(str::to_owned).to_vec();
+        }
+        self
+    }
+
+    /// Whether a run-status sensor is called for the runs of every location.
+    pub fn monitor_all_locations(mut self, all: bool) -> Self {
+        if let SensorKind::RunStatus { monitor_all_locations, .. } = &mut self.spec.kind {
+            *monitor_all_locations = all;
+        }
         self
     }
 
@@ -80,16 +208,18 @@ impl SensorBuilder {
     }
 
     /// The function that looks.
-    pub fn body<F, Fut>(self, body: F) -> SensorDefinition
+    pub fn body<R, F, Fut>(self, body: F) -> SensorDefinition
     where
+        R: Requests + 'static,
         F: Fn(SensorContext) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<SensorResult, Problem>> + Send + 'static,
+        Fut: Future<Output = Result<R, Problem>> + Send + 'static,
     {
-        SensorDefinition {
-            spec: self.spec,
-            needs: self.needs,
-            evaluate: Arc::new(move |context| body(context).boxed()),
-        }
+        let job = self.spec.jobs.first().cloned().unwrap_or_default();
+        let evaluate: Evaluate = Arc::new(move |context| {
+            let job = job.clone();
+            body(context).map(move |asked| asked.map(|asked| with_job(asked.into_result(), &job))).boxed()
+        });
+        SensorDefinition { spec: self.spec, needs: self.needs, evaluate: Some(evaluate) }
     }
 }
 

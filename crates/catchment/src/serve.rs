@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use catchment_core::RunId;
+use catchment_core::definitions::ASSET_JOB;
 use catchment_instance::Lease;
 use catchment_model::{Code, Problem};
 use catchment_settings::{Environment, logging, task};
@@ -76,7 +77,10 @@ fn act(command: Command, definitions: Definitions) -> Result<ExitCode, Problem> 
             code_server(definitions, socket.map_or(Listen::Tcp(listen), Listen::Socket))
         }
         Command::ExecuteRun { run_id, lease_epoch } => execute_run(&definitions, Lease { run_id, epoch: lease_epoch }),
-        Command::List { json } => list(&definitions, json),
+        Command::List { json } => {
+            list(&definitions, json);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Check => Ok(check(&definitions)),
     }
 }
@@ -121,26 +125,36 @@ fn execute_run(definitions: &Definitions, lease: Lease) -> Result<ExitCode, Prob
     Ok(ExitCode::FAILURE)
 }
 
-fn list(definitions: &Definitions, as_json: bool) -> Result<ExitCode, Problem> {
-    let snapshot = definitions.snapshot()?;
+fn list(definitions: &Definitions, as_json: bool) {
+    let snapshot = definitions.snapshot();
     if as_json {
         println!("{:#}", json!(snapshot));
-        return Ok(ExitCode::SUCCESS);
+        return;
     }
     println!("{} {}", snapshot.location, snapshot.code_version);
     for asset in &snapshot.assets {
-        println!("  asset   {}{}", asset.key, after(" ← ", &asset.deps));
+        println!("  asset       {}{}", asset.key, after(" ← ", &asset.deps));
     }
-    for job in &snapshot.jobs {
-        println!("  job     {}{}", job.name, after(": ", &job.steps));
+    for check in &snapshot.checks {
+        println!("  check       {}{}", check.key(), if check.blocking { " (blocking)" } else { "" });
+    }
+    for job in snapshot.jobs.iter().filter(|job| job.name != ASSET_JOB) {
+        let steps: Vec<_> = job.steps.iter().map(|step| step.key.clone()).collect();
+        println!("  job         {}{}", job.name, after(": ", &steps));
     }
     for sensor in &snapshot.sensors {
-        println!("  sensor  {}{}", sensor.name, after(" → ", &sensor.jobs));
+        println!("  sensor      {}{}", sensor.name, after(" → ", &sensor.jobs));
+    }
+    for schedule in &snapshot.schedules {
+        let cron = schedule.cron.expressions().join(", ");
+        println!("  schedule    {} ({cron} {}) → {}", schedule.name, schedule.cron.timezone(), schedule.job);
     }
     for partitions in &snapshot.partitions {
         println!("  partitions  {}", partitions.name);
     }
-    Ok(ExitCode::SUCCESS)
+    for resource in &snapshot.resources {
+        println!("  resource    {} ({})", resource.name, resource.type_name);
+    }
 }
 
 fn after(sign: &str, names: &[String]) -> String {
@@ -153,7 +167,16 @@ fn check(definitions: &Definitions) -> ExitCode {
         eprintln!("error: {problem}");
     }
     if problems.is_empty() {
-        println!("{}: all {} assets are in order", definitions.location(), definitions.assets.len());
+        let snapshot = definitions.snapshot();
+        let counts = [
+            (snapshot.assets.len(), "assets"),
+            (snapshot.checks.len(), "checks"),
+            (definitions.jobs.len(), "jobs"),
+            (snapshot.sensors.len(), "sensors"),
+            (snapshot.schedules.len(), "schedules"),
+        ];
+        let counts: Vec<_> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        println!("{}: {} are in order", definitions.location(), counts.join(", "));
         return ExitCode::SUCCESS;
     }
     ExitCode::from(Code::InvalidConfig.exit_code())

@@ -6,22 +6,28 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use catchment_core::sensor::Claim;
+use std::time::Duration;
+
+use catchment_core::RunId;
+use catchment_core::instigator::TickLog;
+use catchment_core::run::Selection;
+use catchment_core::sensor::{Claim, SensorInput, SensorResult};
 use catchment_model::{Code, Problem};
 use catchment_proto::PROTOCOL_VERSION;
 use catchment_proto::v1::code_location_server::{CodeLocation, CodeLocationServer};
 use catchment_proto::v1::{
-    DescribeRequest, DescribeResponse, EvaluateSensorRequest, EvaluateSensorResponse, FinishClaimsRequest,
-    FinishClaimsResponse, FinishedClaim, RunCommandRequest, RunCommandResponse, ValidateRunConfigRequest,
-    ValidateRunConfigResponse,
+    DescribeRequest, DescribeResponse, EvaluateScheduleRequest, EvaluateScheduleResponse, EvaluateSensorRequest,
+    EvaluateSensorResponse, FinishClaimsRequest, FinishClaimsResponse, FinishedClaim, RunCommandRequest,
+    RunCommandResponse, ValidateRunConfigRequest, ValidateRunConfigResponse,
 };
+use catchment_settings::task;
 use serde::Serialize;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use crate::context::{ClaimContext, SensorContext};
+use crate::context::{ClaimContext, ScheduleContext, SensorContext};
 use crate::definitions::Definitions;
 use crate::executor::panics;
 use crate::resource::Resources;
@@ -55,21 +61,26 @@ pub struct CodeServer {
 struct Location {
     definitions: Arc<Definitions>,
     resources: Resources,
+    /// What names this start of the server.
+    server_id: String,
+    /// What is wrong with the definitions: they are served nevertheless.
+    problems: Vec<Problem>,
 }
 
+/// How long user code may take for one evaluation.
+const EVALUATION: Duration = Duration::from_secs(60);
+
 impl CodeServer {
-    /// Listens at an address or a socket. No resource is built before it is needed.
+    /// Listens at an address or a socket. No resource is built before it is needed. Definitions that are wrong are
+    /// served with their faults, so that these can be shown.
     ///
     /// # Errors
-    /// Where the definitions cannot be served, or the address is taken.
+    /// Where the address is taken.
     pub async fn bind(
         definitions: Definitions,
         resources: Resources,
         listen: impl Into<Listen>,
     ) -> Result<Self, Problem> {
-        if let Some(problem) = definitions.check().into_iter().next() {
-            return Err(problem);
-        }
         let failed = |place: String, error: std::io::Error, remedy: &str| {
             Problem::new(Code::Unavailable, "the code server cannot listen")
                 .place(place)
@@ -90,7 +101,7 @@ impl CodeServer {
                 Listener::Socket(bound, path)
             }
         };
-        Ok(Self { listener, location: Location { definitions: Arc::new(definitions), resources } })
+        Ok(Self { listener, location: Location::new(definitions, resources) })
     }
 
     /// Where it listens.
@@ -132,26 +143,87 @@ impl CodeServer {
     }
 }
 
+impl Location {
+    fn new(definitions: Definitions, resources: Resources) -> Self {
+        let problems = definitions.check();
+        let server_id = RunId::random().to_string();
+        Self { definitions: Arc::new(definitions), resources, server_id, problems }
+    }
+}
+
+/// Runs an evaluation on a task of its own, so that what blocks or panics there disturbs no other; it may take
+/// [`EVALUATION`].
+async fn evaluated(
+    name: &str,
+    evaluation: impl Future<Output = Result<SensorResult, Problem>> + Send + 'static,
+) -> Result<SensorResult, Problem> {
+    let mut task = task::spawn("evaluation", panics::caught(evaluation));
+    let Ok(ended) = tokio::time::timeout(EVALUATION, &mut task).await else {
+        task.abort();
+        return Err(Problem::new(Code::LimitExceeded, format!("`{name}` took longer than {} s", EVALUATION.as_secs()))
+            .remedy("let it look at less at a time, and go on from its cursor"));
+    };
+    ended.unwrap_or_else(|error| {
+        Err(Problem::new(Code::Bug, format!("`{name}` ended without an answer")).cause(error.to_string()))
+    })
+}
+
+fn answered(result: Result<SensorResult, Problem>, log: &[TickLog]) -> Result<(String, String, Vec<String>), Status> {
+    let log = log.iter().map(json).collect::<Result<_, _>>()?;
+    Ok(match result {
+        Ok(result) => (json(&result)?, String::new(), log),
+        Err(problem) => (String::new(), json(&problem)?, log),
+    })
+}
+
 #[tonic::async_trait]
 impl CodeLocation for Location {
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
-        let snapshot = self.definitions.snapshot().map_err(|problem| status(&problem))?;
-        Ok(Response::new(DescribeResponse { protocol_version: PROTOCOL_VERSION, snapshot_json: json(&snapshot)? }))
+        Ok(Response::new(DescribeResponse {
+            protocol_version: PROTOCOL_VERSION,
+            snapshot_json: json(&self.definitions.snapshot())?,
+            server_id: self.server_id.clone(),
+            problems_json: self.problems.iter().map(json).collect::<Result<_, _>>()?,
+        }))
     }
 
     async fn evaluate_sensor(
         &self,
         request: Request<EvaluateSensorRequest>,
     ) -> Result<Response<EvaluateSensorResponse>, Status> {
-        let EvaluateSensorRequest { sensor, cursor, tick_id } = request.into_inner();
+        let EvaluateSensorRequest { sensor, cursor, tick_id, input_json } = request.into_inner();
+        let input: SensorInput =
+            if input_json.is_empty() { SensorInput::default() } else { parse(&input_json, "the sensor's input")? };
         let definition = self.definitions.find_sensor(&sensor).map_err(|problem| status(&problem))?;
-        let context = SensorContext::new(sensor, tick_id, cursor, self.resources.clone());
-        let answer = panics::caught((definition.evaluate)(context.clone())).await;
-        let (result_json, problem_json) = match answer {
-            Ok(result) => (json(&result)?, String::new()),
-            Err(problem) => (String::new(), json(&problem)?),
+        let Some(evaluate) = &definition.evaluate else {
+            return Err(Status::invalid_argument(format!("the daemon evaluates `{sensor}`: it has no user code")));
         };
-        Ok(Response::new(EvaluateSensorResponse { result_json, problem_json, log_lines: context.log_lines() }))
+        let context = SensorContext::new(&*sensor, tick_id, cursor, self.resources.clone()).with_input(input);
+        let result = evaluated(&sensor, evaluate(context.clone())).await;
+        let (result_json, problem_json, log_json) = answered(result, &context.log_lines())?;
+        Ok(Response::new(EvaluateSensorResponse { result_json, problem_json, log_json }))
+    }
+
+    async fn evaluate_schedule(
+        &self,
+        request: Request<EvaluateScheduleRequest>,
+    ) -> Result<Response<EvaluateScheduleResponse>, Status> {
+        let EvaluateScheduleRequest { schedule, scheduled_for, tick_id, last_tick_at } = request.into_inner();
+        let time = |text: &str| {
+            text.parse().map_err(|error| Status::invalid_argument(format!("`{text}` is no time: {error}")))
+        };
+        let last_tick_at = if last_tick_at.is_empty() { None } else { Some(time(&last_tick_at)?) };
+        let definition = self.definitions.find_schedule(&schedule).map_err(|problem| status(&problem))?;
+        let Some(evaluate) = &definition.evaluate else {
+            return Err(Status::invalid_argument(format!(
+                "`{schedule}` has no user code: it always asks for the same"
+            )));
+        };
+        let resources = self.resources.clone();
+        let context = ScheduleContext::new(&*schedule, tick_id, time(&scheduled_for)?, last_tick_at, resources);
+        let result = evaluated(&schedule, evaluate(context.clone())).await;
+        let (result_json, problem_json, log_json) = answered(result, &context.log_lines())?;
+        Ok(Response::new(EvaluateScheduleResponse { result_json, problem_json, log_json }))
     }
 
     async fn finish_claims(
@@ -185,9 +257,12 @@ impl CodeLocation for Location {
         &self,
         request: Request<ValidateRunConfigRequest>,
     ) -> Result<Response<ValidateRunConfigResponse>, Status> {
-        let ValidateRunConfigRequest { job, run_config_json } = request.into_inner();
+        let ValidateRunConfigRequest { job, run_config_json, selection_json } = request.into_inner();
         let config = parse(&run_config_json, "the run config")?;
-        let faults = self.definitions.validate_run_config(&job, &config).map_err(|problem| status(&problem))?;
+        let selection: Selection =
+            if selection_json.is_empty() { Selection::default() } else { parse(&selection_json, "the selection")? };
+        let faults = self.definitions.validate_run_config(&job, &selection, &config);
+        let faults = faults.map_err(|problem| status(&problem))?;
         let faults_json = faults.iter().map(json).collect::<Result<_, _>>()?;
         Ok(Response::new(ValidateRunConfigResponse { faults_json }))
     }

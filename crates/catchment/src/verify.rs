@@ -2,11 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use catchment_core::definitions::SensorKind;
+use catchment_core::run::Selection;
 use catchment_model::{Code, Problem};
 
 use crate::asset::AssetDefinition;
 use crate::definitions::Definitions;
 use crate::extract::Need;
+use crate::io_manager::not_stored;
+use crate::job::{JobDefinition, JobOf};
+use crate::lower::{InputSource, StepDefinition, StepOutputRef};
+use crate::op::OpDefinition;
+use crate::output::PortKind;
 use crate::plan::Plan;
 use crate::resource::{missing_resource, wrong_type};
 
@@ -14,112 +21,231 @@ use crate::resource::{missing_resource, wrong_type};
 pub(crate) fn faults(definitions: &Definitions) -> Vec<Problem> {
     let mut found = Vec::new();
     names(definitions, &mut found);
+    for partitions in definitions.all_partitions() {
+        found.extend(partitions.definition().err());
+    }
     for asset in &definitions.assets {
         check_asset(definitions, asset, &mut found);
-        let place = format!("asset {}", asset.key);
-        resources(definitions, &asset.needs, &place, &mut found);
+    }
+    for check in &definitions.checks {
+        let place = format!("check {}", check.spec.key());
+        found.extend(check.problems.iter().map(|problem| problem.clone().place(place.clone())));
+        for key in [&check.spec.asset_key].into_iter().chain(&check.deps) {
+            if !definitions.knows_asset(key) {
+                found.push(unknown_asset(key, &place));
+            }
+        }
+        values_of_assets(definitions, &check.op, &place, &mut found);
+        check_op(definitions, &check.op, &place, &mut found);
     }
     for job in &definitions.jobs {
-        let place = format!("job {}", job.name);
-        if let Err(problem) = Plan::of(definitions, &job.assets) {
-            found.push(Problem { place: Some(place.clone()), ..problem });
-        }
-        let partitions = definitions.partitions_of(&job.assets);
-        if partitions.len() > 1 {
-            let names: Vec<_> = partitions.into_iter().collect();
-            found.push(
-                wrong("its assets have different partitions", &place)
-                    .cause(names.join(", "))
-                    .remedy("make a job for each of them"),
-            );
-        }
-        check_inputs(definitions, &job.assets, &place, &mut found);
+        check_job(definitions, job, &mut found);
     }
     for sensor in &definitions.sensors {
+        check_sensor(definitions, &sensor.spec.name, &sensor.needs, &mut found);
         let place = format!("sensor {}", sensor.spec.name);
-        resources(definitions, &sensor.needs, &place, &mut found);
-        for job in &sensor.spec.jobs {
-            if let Err(problem) = definitions.find_job(job) {
-                found.push(problem.place(place.clone()));
-            }
+        found.extend(
+            sensor.spec.jobs.iter().filter_map(|job| Some(definitions.find_job(job).err()?.place(place.clone()))),
+        );
+        let (SensorKind::Asset { assets } | SensorKind::Automation { assets }) = &sensor.spec.kind else { continue };
+        // An asset sensor may follow assets of another location; automation decides about this one's own.
+        let own = matches!(sensor.spec.kind, SensorKind::Automation { .. });
+        found.extend(assets.iter().filter(|k| own && !definitions.knows_asset(k)).map(|k| unknown_asset(k, &place)));
+    }
+    for schedule in &definitions.schedules {
+        let place = format!("schedule {}", schedule.name);
+        resources(definitions, &schedule.needs, &place, &mut found);
+        match definitions.find_job(&schedule.job) {
+            Err(problem) => found.push(problem.place(place)),
+            Ok(_) => found.extend(definitions.schedule_spec(schedule).err().map(|problem| problem.place(place))),
         }
     }
     for (sensor, handler) in &definitions.claim_handlers {
         let place = format!("claim handler of {sensor}");
         resources(definitions, &handler.needs, &place, &mut found);
-        if let Err(problem) = definitions.find_sensor(sensor) {
-            found.push(problem.place(place));
-        }
+        found.extend(definitions.find_sensor(sensor).err().map(|problem| problem.place(place)));
+    }
+    for resource in &definitions.resources {
+        resources(definitions, &resource.needs, &format!("resource {}", resource.name), &mut found);
     }
     found
 }
 
 fn names(definitions: &Definitions, found: &mut Vec<Problem>) {
-    let mut unique = |what: &str, names: Vec<&str>| {
+    let mut unique = |what: &str, names: Vec<String>| {
         let mut seen = BTreeSet::new();
         for name in names {
-            if !seen.insert(name) {
-                found.push(wrong(&format!("the {what} `{name}` is defined twice"), name).remedy("rename one of them"));
+            if !seen.insert(name.clone()) {
+                found.push(wrong(&format!("the {what} `{name}` is defined twice"), &name).remedy("rename one of them"));
             }
         }
     };
-    unique("asset", definitions.assets.iter().map(AssetDefinition::key).collect());
-    unique("job", definitions.jobs.iter().map(|job| job.name.as_str()).collect());
-    unique("sensor", definitions.sensors.iter().map(|sensor| sensor.spec.name.as_str()).collect());
-    unique("resource", definitions.resources.iter().map(|resource| resource.name.as_str()).collect());
-    unique("partitions definition", definitions.partitions.iter().map(|partitions| partitions.name()).collect());
-    unique("claim handler", definitions.claim_handlers.iter().map(|(sensor, _)| sensor.as_str()).collect());
+    let all = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    let external = definitions.external_assets.iter().map(|asset| asset.key.as_str());
+    unique("asset", all(definitions.asset_keys().into_iter().chain(external).collect()));
+    let own = definitions.assets.iter().flat_map(|asset| &asset.checks);
+    unique("check", own.chain(definitions.checks.iter().map(|check| &check.spec)).map(|check| check.key()).collect());
+    unique("job", definitions.jobs.iter().map(|job| job.name.clone()).collect());
+    unique("sensor", definitions.sensors.iter().map(|sensor| sensor.spec.name.clone()).collect());
+    unique("schedule", definitions.schedules.iter().map(|schedule| schedule.name.clone()).collect());
+    unique("resource", definitions.resources.iter().map(|resource| resource.name.clone()).collect());
+    unique("partitions definition", all(definitions.all_partitions().iter().map(|p| p.name()).collect()));
+    unique("claim handler", definitions.claim_handlers.iter().map(|(sensor, _)| sensor.clone()).collect());
 }
 
 fn check_asset(definitions: &Definitions, asset: &AssetDefinition, found: &mut Vec<Problem>) {
-    let place = format!("asset {}", asset.key);
-    for key in asset.upstream() {
-        if definitions.asset(key).is_none() {
-            found.push(
-                wrong(&format!("it needs the asset `{key}`, which is not defined"), &place)
-                    .remedy("add that asset to the definitions, or name the argument's asset by #[from(\"…\")]"),
-            );
+    let place = format!("asset {}", asset.key());
+    found.extend(asset.problems.iter().map(|problem| problem.clone().place(place.clone())));
+    let deps: BTreeSet<&String> = asset.specs.iter().flat_map(|spec| &spec.deps).collect();
+    for key in asset.specs.first().into_iter().flat_map(|spec| &spec.deps).chain(deps) {
+        if !definitions.knows_asset(key) && !found.contains(&unknown_asset(key, &place)) {
+            found.push(unknown_asset(key, &place));
         }
     }
-    for need in &asset.needs {
-        if let Need::Input { asset: key, type_id, type_name } = need
-            && let Some(upstream) = definitions.asset(key)
-            && upstream.seen_as.0 != *type_id
-        {
-            let is = upstream.seen_as.1;
+    values_of_assets(definitions, &asset.op, &place, found);
+    check_op(definitions, &asset.op, &place, found);
+    if asset.specs.len() != asset.op.outputs.len() {
+        found.push(wrong("it has another number of assets than its function has outputs", &place));
+    }
+    let staged = asset.op.outputs.iter().any(|output| output.kind == PortKind::Staged);
+    if asset.partitions.is_none() && (staged || asset.op.needs.iter().any(|need| matches!(need, Need::Partition))) {
+        found.push(
+            wrong("it needs a partition, and has no partitions definition", &place)
+                .cause("a staged file is committed to the dataset that is the run's partition")
+                .remedy("add `partitions = …`"),
+        );
+    }
+}
+
+/// Values that are taken of assets have the type that these assets have.
+fn values_of_assets(definitions: &Definitions, op: &OpDefinition, place: &str, found: &mut Vec<Problem>) {
+    for need in op.inputs() {
+        let Need::Input { name, type_id, type_name, codec, .. } = need else { continue };
+        let Some((upstream, spec)) = definitions.asset(name) else {
+            if definitions.knows_asset(name) && codec.is_none() {
+                found.push(not_stored(name, type_name, place));
+            }
+            continue;
+        };
+        let Some((_, output)) = upstream.outputs().find(|(own, _)| own.key == spec.key) else { continue };
+        if output.type_id != *type_id {
+            let is = output.type_name;
             found.push(
-                wrong(&format!("the asset `{key}` gives a {is}, not a {type_name}"), &place)
+                wrong(&format!("the asset `{name}` gives a {is}, not a {type_name}"), place)
                     .remedy(format!("take `Input<{is}>`")),
             );
         }
     }
-    if asset.needs.iter().filter(|need| matches!(need, Need::Config { .. })).count() > 1 {
-        found.push(wrong("it takes config twice", &place).remedy("put both into one type"));
+}
+
+fn unknown_asset(key: &str, place: &str) -> Problem {
+    wrong(&format!("it needs the asset `{key}`, which is not defined"), place)
+        .remedy("add that asset to the definitions, or name the argument's asset by #[from(\"…\")]")
+}
+
+/// What holds for every step: resources, config, IO managers.
+fn check_op(definitions: &Definitions, op: &OpDefinition, place: &str, found: &mut Vec<Problem>) {
+    resources(definitions, &op.needs, place, found);
+    if op.needs.iter().filter(|need| matches!(need, Need::Config { .. })).count() > 1 {
+        found.push(wrong("it takes config twice", place).remedy("put both into one type"));
     }
-    let needs_partition = asset.staged || asset.needs.iter().any(|need| matches!(need, Need::Partition));
-    match &asset.partitions {
-        None if needs_partition => found.push(
-            wrong("it needs a partition, and has no partitions definition", &place)
-                .cause("a staged file is committed to the dataset that is the run's partition")
-                .remedy("add `partitions = …`"),
-        ),
-        Some(name) if !definitions.partitions.iter().any(|partitions| partitions.name() == name) => found.push(
-            wrong(&format!("its partitions definition `{name}` is not defined"), &place)
-                .remedy("add it to the definitions by `.partitions(…)`"),
-        ),
-        _ => {}
+    for hook in &op.settings.hooks {
+        resources(definitions, &hook.needs, &format!("hook {} of {place}", hook.name), found);
+    }
+    for output in &op.outputs {
+        let Some(name) = &output.io_manager else { continue };
+        match definitions.resources.iter().find(|resource| resource.name == *name) {
+            Some(resource) if resource.is_io_manager() => {}
+            Some(resource) => found.push(wrong_type(name, resource.type_name, "IO manager").place(place)),
+            None => found.push(
+                wrong(&format!("its IO manager `{name}` is not defined"), place)
+                    .remedy(format!("add `.io_manager(\"{name}\", …)` to the definitions")),
+            ),
+        }
     }
 }
 
-/// Each value that a selection's assets take has to be made in the same selection.
-pub(crate) fn check_inputs(definitions: &Definitions, assets: &[String], place: &str, found: &mut Vec<Problem>) {
-    for asset in assets.iter().filter_map(|key| definitions.asset(key)) {
-        for need in &asset.needs {
-            if let Need::Input { asset: upstream, .. } = need
-                && !assets.contains(upstream)
-            {
-                let what = format!("`{}` takes the value of `{upstream}`, which is not made beside it", asset.key);
-                found.push(wrong(&what, place).remedy(format!("add `{upstream}` to its assets")));
+fn check_job(definitions: &Definitions, job: &JobDefinition, found: &mut Vec<Problem>) {
+    let place = format!("job {}", job.name);
+    if let Err(problem) = Plan::of(definitions, job, &Selection::default()) {
+        found.push(Problem { place: Some(place.clone()), ..problem });
+    }
+    let partitions = definitions.partitions_of(job);
+    if partitions.len() > 1 {
+        let names: Vec<_> = partitions.into_iter().collect();
+        found.push(
+            wrong("its assets have different partitions", &place)
+                .cause(names.join(", "))
+                .remedy("make a job for each of them"),
+        );
+    }
+    let steps = definitions.steps_of(job);
+    for hook in &job.hooks {
+        resources(definitions, &hook.needs, &format!("hook {} of {place}", hook.name), found);
+    }
+    if let JobOf::Graph(_) = &job.of {
+        for step in &steps {
+            check_op(definitions, &step.op, &format!("{place}, op {}", step.key), found);
+            check_wires(step, &steps, &place, found);
+        }
+    } else {
+        check_inputs(&steps.iter().collect::<Vec<_>>(), &place, found);
+    }
+}
+
+/// What is wired to an input is there, and of its type.
+fn check_wires(step: &StepDefinition, steps: &[StepDefinition], job: &str, found: &mut Vec<Problem>) {
+    let place = format!("{job}, op {}", step.key);
+    let type_of = |output: &StepOutputRef| {
+        let maker = steps.iter().find(|other| other.key == output.step)?;
+        maker.op.outputs.iter().find(|port| port.name == output.output)
+    };
+    for input in &step.inputs {
+        let wanted = step.op.inputs().find_map(|need| match need {
+            Need::Input { name, type_id, type_name, codec, .. } if *name == input.name => {
+                Some((*type_id, *type_name, codec))
+            }
+            _ => None,
+        });
+        let Some((type_id, type_name, codec)) = wanted else { continue };
+        if input.source == InputSource::Config && codec.is_none() {
+            found.push(
+                wrong(&format!("nothing is wired to its input `{}`", input.name), &place)
+                    .cause(format!("{type_name} cannot be read from run config"))
+                    .remedy("wire an output to it, or derive serde's Serialize and Deserialize for its type"),
+            );
+        }
+        for output in input.source.steps() {
+            match type_of(output) {
+                None => found.push(
+                    wrong(&format!("the op `{}` has no output `{}`", output.step, output.output), &place)
+                        .remedy("name one of its outputs"),
+                ),
+                Some(port) if port.type_id != type_id => found.push(
+                    wrong(&format!("`{}` gives a {}, not a {type_name}", output.step, port.type_name), &place)
+                        .remedy(format!("let `{}` take `Input<{}>`", input.name, port.type_name)),
+                ),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn check_sensor(definitions: &Definitions, name: &str, needs: &[Need], found: &mut Vec<Problem>) {
+    resources(definitions, needs, &format!("sensor {name}"), found);
+}
+
+/// Each value that steps take of an asset has to be made beside them, or kept by an IO manager.
+pub(crate) fn check_inputs(steps: &[&StepDefinition], place: &str, found: &mut Vec<Problem>) {
+    let made = |key: &str| steps.iter().any(|step| step.assets.iter().any(|asset| asset.key == key));
+    for step in steps {
+        for input in &step.inputs {
+            let InputSource::Asset(upstream) = &input.source else { continue };
+            if !made(upstream) && step.codec_of(&input.name).is_none() {
+                let what = format!("`{}` takes the value of `{upstream}`, which is not made beside it", step.key);
+                found.push(wrong(&what, place).remedy(format!(
+                    "add `{upstream}` to its assets, or derive serde's Serialize and Deserialize for its value"
+                )));
             }
         }
     }

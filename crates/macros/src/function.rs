@@ -1,8 +1,10 @@
 //! The function that an attribute stands on.
 
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, ExprLit, FnArg, ItemFn, Lit, LitStr, Meta, Pat, Type};
+use syn::{Attribute, Expr, ExprLit, FnArg, Ident, ItemFn, Lit, LitStr, Meta, Pat, Type};
 
 /// An `async fn` whose arguments are extractors.
 pub(crate) struct Function {
@@ -12,6 +14,68 @@ pub(crate) struct Function {
     pub(crate) arguments: Vec<(LitStr, Type)>,
     /// Its doc comment as one text.
     pub(crate) description: String,
+}
+
+impl Function {
+    /// Its name as a text.
+    pub(crate) fn name(&self) -> LitStr {
+        LitStr::new(&self.item.sig.ident.to_string(), self.item.sig.ident.span())
+    }
+
+    fn fields(&self) -> Vec<Ident> {
+        (0..self.arguments.len()).map(|i| format_ident!("argument_{i}")).collect()
+    }
+
+    /// Takes each argument out of the context.
+    pub(crate) fn extract(&self, context: &TokenStream) -> TokenStream {
+        self.arguments
+            .iter()
+            .zip(self.fields())
+            .map(|((argument, ty), field)| {
+                quote_spanned! {ty.span()=>
+                    let #field = <#ty as ::catchment::FromContext<#context>>::from_context(&context, #argument).await?;
+                }
+            })
+            .collect()
+    }
+
+    /// Calls the function with what was taken.
+    pub(crate) fn call(&self) -> TokenStream {
+        let (name, fields) = (&self.item.sig.ident, self.fields());
+        quote!(#name::call(#(#fields),*))
+    }
+
+    /// The type `name` with `call` and `more`, and the function `name` that answers the definition.
+    pub(crate) fn expand(
+        &self,
+        definition: &TokenStream,
+        made: &TokenStream,
+        more: Option<TokenStream>,
+    ) -> TokenStream {
+        let (name, visibility, attributes) = (&self.item.sig.ident, &self.item.vis, &self.item.attrs);
+        let (inputs, output, block) = (&self.item.sig.inputs, &self.item.sig.output, &self.item.block);
+        let about_type =
+            format!("The function behind `{name}()`: `{name}::call(…)` runs it with arguments of one's own.");
+        let about_definition = format!("The definition `{name}`, to be listed in a location's definitions.");
+        quote! {
+            #[doc = #about_type]
+            #[allow(non_camel_case_types)]
+            #visibility enum #name {}
+
+            impl #name {
+                #(#attributes)*
+                #[allow(clippy::unused_async)]
+                #visibility async fn call(#inputs) #output #block
+
+                #more
+            }
+
+            #[doc = #about_definition]
+            #visibility fn #name() -> #definition {
+                #made
+            }
+        }
+    }
 }
 
 impl Parse for Function {
@@ -62,7 +126,7 @@ fn own_name(pattern: &Pat) -> syn::Result<LitStr> {
     }
 }
 
-fn description(attributes: &[Attribute]) -> String {
+pub(crate) fn description(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
             Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),

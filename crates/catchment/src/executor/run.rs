@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use super::guard::{AHEAD, Guard, lost};
 use super::journal::{Journal, Record};
 use super::{Halt, logs, steps};
+use crate::config;
 use crate::context::{Opened, RunScope};
 use crate::definitions::{Definitions, OUTPUT_STORE};
 use crate::output::{OpenRun, OutputStore};
@@ -95,11 +96,14 @@ async fn carry_out(
     lease: Lease,
     halt: Halt,
 ) -> Result<End, Problem> {
-    let job = definitions.find_job(&run.job_name).and_then(|job| Ok((job, Plan::of(definitions, &job.assets)?)));
+    let found = definitions.find_job(&run.job_name);
+    let job = found.and_then(|job| Plan::of(definitions, &job, &run.selection).map(|plan| (job, plan)));
     let (job, plan) = match job {
         Ok(found) => found,
         Err(problem) => return fail(instance, lease, problem).await,
     };
+    let run_config = config::merged(&job, &run.run_config);
+    let resources = &resources.configured(&run_config);
     let record = Arc::new(InstanceRecord { instance: instance.clone(), lease });
     let journal = Journal::start(lease.run_id, record, halt.clone());
     let _registered = logs::Registered::new(lease.run_id, journal.clone());
@@ -111,7 +115,7 @@ async fn carry_out(
         job_name: run.job_name.clone(),
         partition_key: run.partition_key.clone(),
         tags: run.tags.clone(),
-        run_config: run.run_config.clone(),
+        run_config: run_config.clone(),
         scratch,
         halt,
         children: Default::default(),
@@ -120,7 +124,8 @@ async fn carry_out(
         opened: opened.clone(),
     });
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let steps = steps::run(&plan, &scope, job.concurrency.unwrap_or(cores)).await;
+    let concurrency = config::max_concurrent(&run_config).or(job.concurrency).unwrap_or(cores);
+    let steps = steps::run(&plan, &scope, concurrency).await;
     let lost = matches!(&steps, Err(problem) if problem.code == Code::LeaseLost);
     scope.children.end(!lost).await;
     let ended = match steps {

@@ -11,15 +11,16 @@ use serde_json::json;
 use tracing::Instrument;
 
 use super::{logs, step};
-use crate::context::{AssetContext, RunScope};
+use crate::context::{InputValue, RunScope, StepContext, StepScope};
+use crate::lower::{InputSource, StepOutputRef};
 use crate::output::SharedValue;
 use crate::plan::{Plan, PlannedStep};
 
 /// How the steps ended.
 #[derive(Default)]
 pub(crate) struct Ended {
-    /// What each step that ended well gave.
-    pub(crate) values: HashMap<String, SharedValue>,
+    /// What the steps that ended well gave, by output.
+    pub(crate) values: HashMap<StepOutputRef, SharedValue>,
     /// Steps that failed, in the order of their failure.
     pub(crate) failures: Vec<(String, Problem)>,
 }
@@ -27,7 +28,7 @@ pub(crate) struct Ended {
 enum State {
     Waiting,
     Running,
-    Done(SharedValue),
+    Done,
     Failed,
 }
 
@@ -40,7 +41,7 @@ pub(crate) async fn run(plan: &Plan, scope: &Arc<RunScope>, concurrency: usize) 
     loop {
         skip_hopeless(plan, &mut states, scope).await?;
         for place in ready(plan, &states, concurrency.saturating_sub(running.len())) {
-            let handle = start(&plan.steps[place], plan, &states, scope);
+            let handle = start(&plan.steps[place], plan, &ended.values, scope);
             aborts.0.push(handle.abort_handle());
             states[place] = State::Running;
             running.push(async move { (place, handle.await) });
@@ -51,14 +52,16 @@ pub(crate) async fn run(plan: &Plan, scope: &Arc<RunScope>, concurrency: usize) 
             next = running.next() => next,
         };
         let Some((place, result)) = next else { return Ok(ended) };
-        let key = &plan.steps[place].asset.key;
+        let key = &plan.steps[place].step.key;
         let result = result.unwrap_or_else(|error| {
             Err(Problem::new(Code::Bug, "a step ended without an answer").cause(error.to_string()))
         });
         states[place] = match result {
-            Ok(value) => {
-                ended.values.insert(key.clone(), value.clone());
-                State::Done(value)
+            Ok(values) => {
+                for (output, value) in values {
+                    ended.values.insert(StepOutputRef { step: key.clone(), output }, value);
+                }
+                State::Done
             }
             Err(problem) if problem.code == Code::LeaseLost => return Err(problem),
             Err(problem) => {
@@ -81,7 +84,7 @@ impl Drop for Aborts {
 
 fn ready(plan: &Plan, states: &[State], room: usize) -> Vec<usize> {
     let waiting = plan.steps.iter().enumerate().filter(|(place, _)| matches!(states[*place], State::Waiting));
-    let ready = waiting.filter(|(_, step)| step.after.iter().all(|at| matches!(states[*at], State::Done(_))));
+    let ready = waiting.filter(|(_, step)| step.after.iter().all(|at| matches!(states[*at], State::Done)));
     ready.map(|(place, _)| place).take(room).collect()
 }
 
@@ -91,10 +94,10 @@ async fn skip_hopeless(plan: &Plan, states: &mut [State], scope: &RunScope) -> R
     for (place, step) in plan.steps.iter().enumerate() {
         let failed = step.after.iter().find(|at| matches!(states[**at], State::Failed));
         if let (State::Waiting, Some(at)) = (&states[place], failed) {
-            let upstream = &plan.steps[*at].asset.key;
+            let upstream = &plan.steps[*at].step.key;
             let message = format!("skipped: `{upstream}`, which it needs, was not made");
             let data = json!({"upstream": upstream});
-            let key = Some(step.asset.key.as_str());
+            let key = Some(step.step.key.as_str());
             events.push(scope.journal.event(EventKind::StepSkipped, key, Level::Warning, message, data));
             states[place] = State::Failed;
         }
@@ -103,16 +106,36 @@ async fn skip_hopeless(plan: &Plan, states: &mut [State], scope: &RunScope) -> R
 }
 
 fn start(
-    step: &PlannedStep,
+    planned: &PlannedStep,
     plan: &Plan,
-    states: &[State],
+    values: &HashMap<StepOutputRef, SharedValue>,
     scope: &Arc<RunScope>,
-) -> tokio::task::JoinHandle<Result<SharedValue, Problem>> {
-    let inputs = step.after.iter().filter_map(|at| match &states[*at] {
-        State::Done(value) => Some((plan.steps[*at].asset.key.clone(), value.clone())),
-        _ => None,
-    });
-    let context = AssetContext::new(scope.clone(), &step.asset.key, inputs.collect());
-    let span = logs::span(scope.run_id, &step.asset.key);
-    task::spawn("step", step::run(step.asset.clone(), scope.clone(), context).instrument(span))
+) -> tokio::task::JoinHandle<Result<Vec<(String, SharedValue)>, Problem>> {
+    let step = &planned.step;
+    let of_asset = |key: &str| {
+        let maker = plan.steps.iter().map(|planned| &planned.step).find(|s| s.assets.iter().any(|a| a.key == key))?;
+        let at = maker.assets.iter().position(|asset| asset.key == key)?;
+        values.get(&StepOutputRef { step: maker.key.clone(), output: maker.op.outputs.get(at)?.name.clone() })
+    };
+    let value = |source: &InputSource| match source {
+        InputSource::Step(output) => values.get(output).cloned().map(InputValue::One),
+        InputSource::Many(outputs) => {
+            Some(InputValue::Many(outputs.iter().filter_map(|output| values.get(output).cloned()).collect()))
+        }
+        InputSource::Asset(key) => of_asset(key).cloned().map(InputValue::One),
+        InputSource::Collected(_) | InputSource::Config => None,
+    };
+    let inputs = step.inputs.iter().filter_map(|input| Some((input.name.clone(), value(&input.source)?)));
+    let context = StepContext::new(
+        scope.clone(),
+        StepScope {
+            key: step.key.clone(),
+            config_path: step.config_path.clone(),
+            inputs: inputs.collect(),
+            assets: step.assets.iter().map(|asset| asset.key.clone()).collect(),
+            ..StepScope::default()
+        },
+    );
+    let span = logs::span(scope.run_id, &step.key);
+    task::spawn("step", step::run(step.clone(), scope.clone(), context).instrument(span))
 }

@@ -1,7 +1,6 @@
 //! What a process reported, into the step's events.
 
 use catchment_model::{Code, Problem};
-use serde_json::{Map, Value, json};
 
 use super::message::PipesCheck;
 use super::result::PipesResult;
@@ -15,7 +14,7 @@ use crate::context::AssetContext;
 pub(super) fn into_events(result: &PipesResult, context: &AssetContext, implicit: bool) -> Result<(), Problem> {
     for made in &result.materializations {
         for (name, value) in &made.metadata {
-            context.add_metadata(name.clone(), json!(value));
+            context.add_asset_metadata(&made.asset_key, name.clone(), value.clone());
         }
     }
     for check in &result.checks {
@@ -31,13 +30,12 @@ pub(super) fn into_events(result: &PipesResult, context: &AssetContext, implicit
 
 /// The asset is made when it is reported, so that a check of it keeps nothing from being committed.
 fn check_result(check: &PipesCheck) -> CheckResult {
-    let metadata = check.metadata.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<Map<_, Value>>();
     CheckResult {
         name: check.name.clone(),
         passed: check.passed,
         blocking: false,
         severity: check.severity,
         description: String::new(),
-        metadata,
+        metadata: check.metadata.clone(),
     }
 }

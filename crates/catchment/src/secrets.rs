@@ -1,0 +1,97 @@
+//! Environment variables in config: `{"env": "NAME"}` stands for the value of NAME wherever the config's schema wants
+//! a text or number there. The value is put in where config is read, so it is stored and shown nowhere.
+
+use catchment_model::Fault;
+use serde_json::Value;
+
+use crate::config::{fault, json_path};
+
+/// Config with the values of environment variables in it.
+pub(crate) struct Resolved {
+    pub(crate) value: Value,
+    /// The JSON paths of those values.
+    secret: Vec<String>,
+}
+
+impl Resolved {
+    /// The fault without any value of an environment variable.
+    pub(crate) fn masked(&self, found: Fault) -> Fault {
+        let touches = |path: &&String| path.starts_with(&found.path) || found.path.starts_with(path.as_str());
+        match self.secret.iter().find(touches) {
+            None => found,
+            Some(_) => Fault { what: "the value of the environment variable does not fit here".to_owned(), ..found },
+        }
+    }
+}
+
+/// Checks config by its schema, after putting environment variables in where it does not fit without.
+pub(crate) fn resolve(schema: &Value, config: &Value, root: &str) -> Result<Resolved, Vec<Fault>> {
+    let validator = jsonschema::validator_for(schema)
+        .map_err(|error| vec![fault(root, &format!("its own schema is wrong: {error}"), "a JSON Schema")])?;
+    let mut value = config.clone();
+    let mut missing = Vec::new();
+    let places: Vec<String> = validator.iter_errors(config).map(|e| e.instance_path().to_string()).collect();
+    let mut found = Vec::new();
+    for place in &places {
+        variables(config.pointer(place).unwrap_or(&Value::Null), place, &mut found);
+    }
+    found.sort();
+    found.dedup();
+    for (place, name) in &found {
+        match std::env::var(name) {
+            Ok(text) => put(&mut value, place, &text, &validator),
+            Err(_) => {
+                let what = format!("the environment variable {name} is not set");
+                missing.push(fault(&json_path(root, config, place), &what, "the name of a variable that is set"));
+            }
+        }
+    }
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    let secret = found.iter().map(|(place, _)| json_path(root, config, place)).collect();
+    let resolved = Resolved { value, secret };
+    let faults: Vec<_> = validator
+        .iter_errors(&resolved.value)
+        .map(|error| {
+            let path = json_path(root, config, &error.instance_path().to_string());
+            resolved.masked(fault(&path, &error.to_string(), "see the config's JSON Schema"))
+        })
+        .collect();
+    if faults.is_empty() { Ok(resolved) } else { Err(faults) }
+}
+
+/// Every `{"env": "NAME"}` at a place or below, by JSON pointer.
+fn variables(value: &Value, place: &str, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) => match (map.len(), map.get("env")) {
+            (1, Some(Value::String(name))) => found.push((place.to_owned(), name.clone())),
+            _ => map.iter().for_each(|(name, inner)| {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                variables(inner, &format!("{place}/{name}"), found);
+            }),
+        },
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, inner)| variables(inner, &format!("{place}/{at}"), found));
+        }
+        _ => {}
+    }
+}
+
+/// Puts a text in; as a number or truth value where only that fits.
+fn put(value: &mut Value, place: &str, text: &str, validator: &jsonschema::Validator) {
+    let fits = |value: &Value| !validator.iter_errors(value).any(|error| error.instance_path().to_string() == place);
+    let mut set = |new: Value| {
+        if let Some(slot) = value.pointer_mut(place) {
+            *slot = new;
+        }
+        fits(value)
+    };
+    if set(Value::String(text.to_owned())) {
+        return;
+    }
+    let fitted = serde_json::from_str(text).ok().filter(|scalar: &Value| scalar.is_number() || scalar.is_boolean());
+    if !fitted.is_some_and(&mut set) {
+        set(Value::String(text.to_owned()));
+    }
+}
