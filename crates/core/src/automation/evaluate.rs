@@ -170,26 +170,16 @@ impl Tick<'_> {
                 (child.true_subset.difference(&before).intersection(candidates), vec![child])
             }
             AutomationCondition::AnyDepsMatch { condition, deps } => {
-                let children = self.deps(condition, deps, asset, candidates, within)?;
-                let found = children.iter().fold(PartitionSubset::empty(), |found, (_, down)| found.union(down));
-                (found.intersection(candidates), children.into_iter().map(|(child, _)| child).collect())
+                any(self.deps(condition, deps, asset, candidates, within)?)
             }
             AutomationCondition::AllDepsMatch { condition, deps } => {
-                let children = self.deps(condition, deps, asset, candidates, within)?;
-                let found = children.iter().fold(candidates.clone(), |found, (_, down)| found.intersection(down));
-                (found, children.into_iter().map(|(child, _)| child).collect())
+                all(self.deps(condition, deps, asset, candidates, within)?, candidates)
             }
             AutomationCondition::AnyChecksMatch { condition, blocking_only } => {
-                let children = self.checks(condition, *blocking_only, asset, candidates, within)?;
-                let found =
-                    children.iter().fold(PartitionSubset::empty(), |found, child| found.union(&child.true_subset));
-                (found.intersection(candidates), children)
+                any(self.checks(condition, *blocking_only, asset, candidates, within)?)
             }
             AutomationCondition::AllChecksMatch { condition, blocking_only } => {
-                let children = self.checks(condition, *blocking_only, asset, candidates, within)?;
-                let found =
-                    children.iter().fold(candidates.clone(), |found, child| found.intersection(&child.true_subset));
-                (found, children)
+                all(self.checks(condition, *blocking_only, asset, candidates, within)?, candidates)
             }
             AutomationCondition::AnyDownstreamConditions => self.downstream(asset, candidates, within)?,
             leaf => (self.leaf(leaf, asset, candidates).intersection(candidates), Vec::new()),
@@ -217,20 +207,32 @@ impl Tick<'_> {
         dependencies.retain(|dependency| deps.takes(dependency));
         dependencies.sort();
         dependencies.dedup();
-        let mut results = Vec::new();
-        for dependency in dependencies {
-            let sides = Sides { upstream: self.view.partitions(&dependency), downstream: self.view.partitions(asset) };
-            let named = self.view.mapping(asset, &dependency);
-            let mapping = named.unwrap_or_else(|| PartitionMapping::default_of(sides));
-            let place = |problem: Problem| problem.place(format!("{asset}, which needs {dependency}"));
-            let needed = mapping.upstream_keys(candidates, sides, self.cx()).map_err(place)?.subset;
-            let result = self.evaluate(condition, &dependency, &needed, within)?;
-            let down = mapping.downstream_keys(&result.true_subset, sides, self.cx()).map_err(place)?;
-            results.push((result, down.intersection(candidates)));
-        }
-        Ok(results)
+        let related = dependencies.iter().map(|dependency| {
+            self.related(condition, asset, dependency, candidates, within)
+                .map_err(|problem| problem.place(format!("{asset}, which needs {dependency}")))
+        });
+        related.collect()
     }
 
+    /// The condition of another asset or check, and the candidates that need a partition of which it is true.
+    fn related(
+        &self,
+        condition: &AutomationCondition,
+        asset: &str,
+        other: &str,
+        candidates: &PartitionSubset,
+        within: Within,
+    ) -> Result<(ConditionResult, PartitionSubset), Problem> {
+        let sides = Sides { upstream: self.view.partitions(other), downstream: self.view.partitions(asset) };
+        let named = self.view.mapping(asset, other);
+        let mapping = named.unwrap_or_else(|| PartitionMapping::default_of(sides));
+        let needed = mapping.upstream_keys(candidates, sides, self.cx())?.subset;
+        let result = self.evaluate(condition, other, &needed, within)?;
+        let down = mapping.downstream_keys(&result.true_subset, sides, self.cx())?;
+        Ok((result, down.intersection(candidates)))
+    }
+
+    /// The condition of each check, and the candidates of which it is true: a check without partitions goes with all.
     fn checks(
         &self,
         condition: &AutomationCondition,
@@ -238,9 +240,9 @@ impl Tick<'_> {
         asset: &str,
         candidates: &PartitionSubset,
         within: Within,
-    ) -> Result<Vec<ConditionResult>, Problem> {
+    ) -> Result<Vec<(ConditionResult, PartitionSubset)>, Problem> {
         let checks = self.view.checks(asset).into_iter().filter(|(_, blocking)| *blocking || !blocking_only);
-        checks.map(|(check, _)| self.evaluate(condition, &check, candidates, within)).collect()
+        checks.map(|(check, _)| self.related(condition, asset, &check, candidates, within)).collect()
     }
 
     /// The conditions of what depends on the asset, each different one once, evaluated on the asset itself.
@@ -368,6 +370,21 @@ impl Tick<'_> {
     fn remember(&self, condition: &AutomationCondition, asset: &str, subset: &PartitionSubset) {
         self.next.borrow_mut().0.insert((asset.to_owned(), expression(condition)), subset.clone());
     }
+}
+
+/// Candidates of which one part is true, with the parts.
+fn any(parts: Vec<(ConditionResult, PartitionSubset)>) -> (PartitionSubset, Vec<ConditionResult>) {
+    let found = parts.iter().fold(PartitionSubset::empty(), |found, (_, subset)| found.union(subset));
+    (found, parts.into_iter().map(|(result, _)| result).collect())
+}
+
+/// Candidates of which all parts are true, with the parts.
+fn all(
+    parts: Vec<(ConditionResult, PartitionSubset)>,
+    candidates: &PartitionSubset,
+) -> (PartitionSubset, Vec<ConditionResult>) {
+    let found = parts.iter().fold(candidates.clone(), |found, (_, subset)| found.intersection(subset));
+    (found, parts.into_iter().map(|(result, _)| result).collect())
 }
 
 fn expression(condition: &AutomationCondition) -> String {

@@ -392,6 +392,10 @@ fn checks_are_looked_at_and_only_blocking_ones_hold_back() {
     assert_eq!(world.down(), NOTHING);
     world.checks.insert("up".into(), vec![check("taste", false, Some(false))]);
     assert_eq!(world.down(), ["-"]);
+    // A check has no partitions here, so it speaks for all of its asset's.
+    let kinds = PartitionsDefinition::with_keys(["a", "b"]).expect("a definition");
+    world.partitions.extend([("up".to_owned(), kinds.clone()), ("down".to_owned(), kinds)]);
+    assert_eq!(world.down(), ["a", "b"]);
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub trait AutomationView {
     fn executed_with(&self, asset: &str, target: &str) -> PartitionSubset;
 
     /// The keys of its checks, as `<asset>:<check>`, and whether each holds downstream assets back. Where a check
-    /// is asked about, the other questions get such a key too; it is divided as its asset.
+    /// is asked about, the other questions get such a key too.
     fn checks(&self, asset: &str) -> Vec<(String, bool)>;
 
     /// For which partitions the check passed (or, not `passed`, failed) on the last materialisation.
