@@ -49,10 +49,12 @@ mod sqlite {
     use super::{Sqlite, contract};
 
     contract::suite!(Sqlite::new());
+    contract::ledger_suite!(Sqlite::new());
 }
 
 mod postgres {
     use super::{Postgres, contract};
 
     contract::suite!(Postgres::new());
+    contract::ledger_suite!(Postgres::new());
 }
