@@ -231,7 +231,7 @@ pub(crate) async fn writers_of_the_same_assets_do_not_stop_each_other(backend: &
     let mut writers = Vec::new();
     for writer in 0..4 {
         let instance = backend.open().await;
-        writers.push(tokio::spawn(async move {
+        writers.push(catchment_settings::task::spawn("test", async move {
             for n in 0..15 {
                 // Half of them the other way round: whoever locked as it came would wait in a circle.
                 let mut keys = ["a", "b", "c"];

@@ -32,7 +32,7 @@ pub(crate) async fn slots_never_exceed_the_limit_under_many_claims(backend: &dyn
         let instance = backend.open().await;
         let lease = working_run(&instance).await;
         let (held, most) = (Arc::clone(&held), Arc::clone(&most));
-        claimers.push(tokio::spawn(async move {
+        claimers.push(catchment_settings::task::spawn("test", async move {
             for step in ["one", "two", "three"] {
                 while claim(&instance, lease, step, 0, 1).await != SlotClaim::Claimed {
                     tokio::task::yield_now().await;
