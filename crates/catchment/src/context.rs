@@ -258,6 +258,11 @@ impl StepContext {
         });
     }
 
+    /// Says how one of the assets that the step makes was made: metadata and data version.
+    pub fn report_materialization(&self, asset: &str, materialization: Materialization) {
+        self.reported(|reported| reported.materializations.entry(asset.to_owned()).or_default().merge(materialization));
+    }
+
     /// Says how an asset was found that this step does not make.
     pub fn observe(&self, asset: &str, observation: Observation) {
         self.reported(|reported| reported.observations.push((asset.to_owned(), observation)));

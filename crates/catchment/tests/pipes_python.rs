@@ -107,6 +107,7 @@ fn events_hold_it(made: &Materialized, channel: &str) {
     assert_eq!(made.len(), 1, "{channel}");
     assert_eq!(made[0].data["metadata"]["url"], json!({"type": "url", "value": "https://example.org"}), "{channel}");
     assert_eq!(made[0].data["partition"], json!("2026-11-21"), "{channel}");
+    assert_eq!(made[0].data["data_version"], json!("v7"), "{channel}");
 }
 
 fn metadata(run_id: &str) -> Value {
@@ -192,7 +193,7 @@ async fn a_step_that_is_given_up_interrupts_python() {
 async fn the_example_works() {
     let made = materialize(&Definitions::new("pipes").assets([example()]), ["example"]).await.unwrap();
     assert!(made.success(), "{:?}", made.failures);
-    assert_eq!(made.metadata("example").unwrap()["large"], json!({"type": "int", "value": 2}));
+    assert_eq!(json!(made.metadata("example").unwrap()["large"]), json!({"type": "int", "value": 2}));
 }
 
 async fn appears(path: &Path) {

@@ -168,6 +168,9 @@ impl World {
             run_config,
             tags: Default::default(),
             partition_key: partition.map(str::to_owned),
+            selection: Default::default(),
+            parent_run_id: None,
+            root_run_id: None,
         };
         self.instance.enqueue(run, clock::now()).await.unwrap();
         let until = clock::now() + Duration::from_secs(15);

@@ -144,7 +144,7 @@ impl PipesSubprocess {
         let result = session.await.unwrap_or_else(|error| {
             Err(Problem::new(Code::Bug, "a Pipes session ended without an answer").cause(error.to_string()))
         })?;
-        report::into_events(&result, context, self.implicit)?;
+        report::into_events(&result, context, self.implicit).await?;
         Ok(result)
     }
 

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use serde_json::json;
 
 use super::{FolderMessages, InlineContext, PipesResult, PipesSubprocess, StdioMessages, Stream};
-use crate::context::{AssetContext, RunScope};
+use crate::context::{AssetContext, RunScope, StepScope};
 use crate::executor::Halt;
 use crate::executor::journal::{Journal, Record};
 use crate::resource::{Resources, Surroundings};
@@ -58,7 +58,10 @@ impl World {
             resources: Resources::new([], surroundings),
             opened: std::future::ready(Ok(())).boxed().shared(),
         });
-        let context = AssetContext::new(scope.clone(), r"wei\rd/key", Default::default());
+        let context = AssetContext::new(
+            scope.clone(),
+            StepScope { key: "step".into(), assets: vec![r"wei\rd/key".into()], ..StepScope::default() },
+        );
         Self { context, scope, record, folder }
     }
 
@@ -307,6 +310,21 @@ async fn a_program_that_knows_nothing_of_pipes_makes_the_asset_unless_that_is_tu
     assert!(world.said(Level::Warning, "no message came").await);
     let problem = failure(&world, process.implicit_materializations(false)).await;
     assert!(problem.what.contains("did not report the asset"), "{problem}");
+}
+
+#[tokio::test]
+async fn in_an_op_what_is_reported_of_any_asset_is_an_event_at_once() {
+    let world = World::new();
+    let op = AssetContext::new(world.scope.clone(), StepScope { key: "op".into(), ..StepScope::default() });
+    let report = r#"say report_asset_materialization '{"asset_key":"a/b","data_version":"v1","metadata":null}'
+say report_asset_check '{"asset_key":"a/b","check_name":"c","passed":false,"severity":"ERROR","metadata":null}'"#;
+    plain(report).run(&op).await.unwrap();
+    let events = world.events().await;
+    let of = |kind| &events.iter().find(|event| event.kind == kind).unwrap().data;
+    let made = of(EventKind::AssetMaterialization);
+    assert_eq!((&made["asset_key"], &made["data_version"]), (&json!("a/b"), &json!("v1")));
+    assert_eq!(made["partition"], json!("2026-11-21"));
+    assert_eq!(of(EventKind::AssetCheckEvaluation)["check_name"], json!("c"));
 }
 
 #[tokio::test]

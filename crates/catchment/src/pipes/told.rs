@@ -1,16 +1,15 @@
 //! What of the step a process is told.
 
-use catchment_core::tags;
 use catchment_model::{Code, Problem};
 use serde_json::Value;
 
-use super::inject::{PipesContextData, PipesPartitionKeyRange};
+use super::inject::{PipesContextData, PipesPartitionKeyRange, PipesTimeWindow};
 use super::message::escaped;
 use crate::context::AssetContext;
 
-/// The assets that the step makes.
+/// The assets that the step makes; none for an op.
 pub(super) fn assets(context: &AssetContext) -> Option<Vec<String>> {
-    Some(vec![context.step_key().to_owned()])
+    Some(context.assets().to_vec()).filter(|assets| !assets.is_empty())
 }
 
 /// The context.
@@ -33,20 +32,15 @@ pub(super) fn context_data(
         provenance_by_asset_key: keys.as_ref().map(|keys| keys.iter().map(|key| (key.clone(), None)).collect()),
         asset_keys: keys,
         partition_key: context.partition_key().map(str::to_owned),
-        partition_key_range: range(context),
-        partition_time_window: None,
+        partition_key_range: context
+            .partition_range()
+            .map(|range| PipesPartitionKeyRange { start: range.start.clone(), end: range.end.clone() }),
+        partition_time_window: context
+            .time_window()
+            .map(|window| PipesTimeWindow { start: window.start.to_string(), end: window.end.to_string() }),
         run_id: context.run_id().to_string(),
         job_name: Some(context.job_name().to_owned()),
-        retry_number: 0,
+        retry_number: context.retry_number(),
         extras: extras.clone(),
     })
-}
-
-fn range(context: &AssetContext) -> Option<PipesPartitionKeyRange> {
-    let tag = |name: &str| context.tags().get(name).cloned();
-    match (context.partition_key(), tag(tags::PARTITION_RANGE_START), tag(tags::PARTITION_RANGE_END)) {
-        (Some(key), ..) => Some(PipesPartitionKeyRange { start: key.to_owned(), end: key.to_owned() }),
-        (None, Some(start), Some(end)) => Some(PipesPartitionKeyRange { start, end }),
-        _ => None,
-    }
 }
