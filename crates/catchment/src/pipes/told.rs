@@ -34,7 +34,7 @@ pub(super) fn context_data(
         partition_key: context.partition_key().map(str::to_owned),
         partition_key_range: context
             .partition_range()
-            .map(|range| PipesPartitionKeyRange { start: range.start.clone(), end: range.end.clone() }),
+            .map(|range| PipesPartitionKeyRange { start: range.start, end: range.end }),
         partition_time_window: context
             .time_window()
             .map(|window| PipesTimeWindow { start: window.start.to_string(), end: window.end.to_string() }),
