@@ -29,6 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const SHORT: Duration = Duration::from_secs(10);
 /// For what reaches out to objects, where the settings do not say.
 const LONG: Duration = Duration::from_secs(60);
+/// How far the client's own bound of an evaluation lies behind that of who asks.
+const LATER: Duration = Duration::from_secs(5);
 /// A connection that says nothing is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The largest answer that is taken: a sensor that was not asked for days may have much to say.
@@ -71,12 +73,13 @@ impl GrpcClient {
             .connect_lazy();
         let client = CodeLocationClient::new(channel.clone()).max_decoding_message_size(LARGEST_ANSWER);
         let (address, environment) = (address.to_string(), Vec::new());
-        Ok(Self { client, channel, address, evaluation_timeout: LONG, environment })
+        Ok(Self { client, channel, address, evaluation_timeout: LONG + LATER, environment })
     }
 
-    /// How long an evaluation may take.
+    /// How long an evaluation may take. Who asks bounds it as well, and can tell one that takes too long from a
+    /// location that is away; so this bound lies behind that one.
     pub fn with_evaluation_timeout(mut self, timeout: Duration) -> Self {
-        self.evaluation_timeout = timeout;
+        self.evaluation_timeout = timeout + LATER;
         self
     }
 

@@ -17,6 +17,7 @@ use super::{Matter, told};
 use crate::context::{Context, ago};
 use crate::follow::{Follower, Page};
 use crate::freshness;
+use crate::locations::LocationState;
 use crate::monitor::later;
 use crate::reconcile::Reconcile;
 use crate::retries;
@@ -64,7 +65,7 @@ impl Watcher {
         let page = self.follower.page(&instance, PAGE).await?;
         let (mut alerts, until) = self.of_events(&page, now).await?;
         alerts.extend(self.of_long_runs(now).await?);
-        alerts.extend(self.of_lost_locations(now).await?);
+        alerts.extend(self.of_lost_locations(now));
         alerts.extend(self.of_backfills(now).await?);
         if !alerts.is_empty() || !page.events.is_empty() || !self.has_rules() {
             instance.raise(&alerts, Some((CURSOR, until)), now).await?;
@@ -165,31 +166,27 @@ impl Watcher {
         Ok(alerts)
     }
 
-    async fn of_lost_locations(&self, now: Timestamp) -> Result<Vec<NewAlert>, Problem> {
-        let lost: Vec<_> = self.context.locations.all().into_iter().filter(|location| !location.is_here).collect();
-        if lost.is_empty() || !self.asks_for(AlertKind::LocationLost) {
-            return Ok(Vec::new());
-        }
+    fn of_lost_locations(&self, now: Timestamp) -> Vec<NewAlert> {
         let mut alerts = Vec::new();
-        for record in self.context.instance.locations().await? {
-            let is_lost = lost.iter().any(|location| location.name == record.name);
-            if !is_lost || record.problem.is_none() || now < later(record.since, RESTART) {
+        for location in self.context.locations.all() {
+            if location.is_here || now < later(location.since, RESTART) {
                 continue;
             }
+            let LocationState { name, since, problem, .. } = &*location;
             let matter = Matter {
                 kind: AlertKind::LocationLost,
-                id: format!("{} since {}", record.name, record.since),
-                subject: record.name.clone(),
-                location: Some(&record.name),
+                id: format!("{name} since {since}"),
+                subject: name.clone(),
+                location: Some(name),
                 job: None,
-                target: Some(&record.name),
+                target: Some(name),
                 tags: None,
-                message: format!("the code location {} does not answer", record.name),
-                data: json!({ "location": record.name, "since": record.since, "problem": record.problem }),
+                message: format!("the code location {name} does not answer"),
+                data: json!({ "location": name, "since": since, "problem": problem }),
             };
             alerts.extend(self.told(&matter, now));
         }
-        Ok(alerts)
+        alerts
     }
 
     async fn of_backfills(&self, now: Timestamp) -> Result<Vec<NewAlert>, Problem> {

@@ -14,29 +14,27 @@ pub(super) fn grouped(
     requested: &[(String, PartitionSubset)],
     tick: i64,
 ) -> Vec<RunRequest> {
-    let mut groups: BTreeMap<(Option<&str>, Option<&str>), Selection> = BTreeMap::new();
+    type Group<'a> = (&'static str, Option<&'a str>, Option<&'a str>);
+    let mut groups: BTreeMap<Group<'_>, Selection> = BTreeMap::new();
+    let asked_for = |key: &str, partition: Option<&str>| {
+        requested.iter().any(|(requested, subset)| requested == key && subset.contains(partition))
+    };
     for (key, subset) in requested {
         if let Some(asset) = snapshot.asset(key) {
             for partition in subset.iter() {
-                let group = groups.entry((asset.partitions.as_deref(), partition)).or_default();
-                group.assets.push(key.clone());
+                let group = ("assets", asset.partitions.as_deref(), partition);
+                groups.entry(group).or_default().assets.push(key.clone());
+            }
+        } else if let Some(check) = snapshot.checks.iter().find(|check| check.key() == *key) {
+            let partitions = snapshot.asset(&check.asset_key).and_then(|asset| asset.partitions.as_deref());
+            for partition in subset.iter().filter(|partition| !asked_for(&check.asset_key, *partition)) {
+                groups.entry(("checks", partitions, partition)).or_default().checks.push(key.clone());
             }
         }
     }
-    let mut checks = Selection::default();
-    for check in &snapshot.checks {
-        let key = check.key();
-        if requested.iter().any(|(requested, _)| *requested == key)
-            && !requested.iter().any(|(requested, _)| *requested == check.asset_key)
-        {
-            checks.checks.push(key);
-        }
-    }
-    let of_checks = (!checks.checks.is_empty()).then_some(((None, None), checks, "checks"));
-    let of_assets = groups.into_iter().map(|(group, selection)| (group, selection, "assets"));
-    of_assets
-        .chain(of_checks)
-        .map(|((definition, partition), selection, what)| RunRequest {
+    groups
+        .into_iter()
+        .map(|((what, definition, partition), selection)| RunRequest {
             run_key: Some(format!(
                 "{tick} {what} {} {}",
                 definition.unwrap_or_default(),

@@ -18,6 +18,8 @@ use crate::dynamic_keys;
 
 /// Backfills that are looked at.
 const BACKFILLS: u32 = 1000;
+/// Evaluations of a check of a partitioned asset that are looked at.
+const EXECUTIONS: u32 = 1000;
 
 /// How one partition, or an asset without partitions (`None`), stands.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +31,8 @@ struct Cell {
     /// The run of its newest update.
     run_id: Option<RunId>,
     data_version: Option<String>,
+    /// What a check found.
+    passed: Option<bool>,
 }
 
 type Cells = BTreeMap<Option<String>, Cell>;
@@ -111,6 +115,7 @@ impl<'a> View<'a> {
                         in_progress: state.status == PartitionStatus::Materializing,
                         run_id: Some(state.run_id),
                         data_version: state.data_version,
+                        passed: None,
                     };
                     cells.insert(Some(state.partition), cell);
                 }
@@ -125,6 +130,7 @@ impl<'a> View<'a> {
                     in_progress: record.in_progress.is_some(),
                     run_id: record.materialized_by,
                     data_version: record.data_version,
+                    passed: None,
                 };
                 cells.insert(None, cell);
             }
@@ -133,23 +139,35 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// A check counts as an asset without partitions that is made when it is evaluated.
+    /// A check counts as an asset that is made when it is evaluated, for the partition that it was evaluated for.
     async fn load_checks(&mut self, context: &Context) -> Result<(), Problem> {
-        let assets: BTreeSet<_> = self.snapshot.checks.iter().map(|check| check.asset_key.clone()).collect();
-        if assets.is_empty() {
-            return Ok(());
+        let (divided, whole): (Vec<_>, Vec<_>) =
+            self.snapshot.checks.iter().partition(|check| self.partitions(&check.asset_key).is_some());
+        let assets: BTreeSet<_> = whole.into_iter().map(|check| check.asset_key.clone()).collect();
+        let mut found = Vec::new();
+        if !assets.is_empty() {
+            found = context.instance.latest_checks(&assets.into_iter().collect::<Vec<_>>()).await?;
         }
-        let assets: Vec<_> = assets.into_iter().collect();
-        for found in context.instance.latest_checks(&assets).await? {
+        for check in divided {
+            let executions = context.instance.check_executions(&check.asset_key, &check.name, None, EXECUTIONS).await?;
+            // The newest of a partition is to be the last.
+            found.extend(executions.into_iter().rev());
+        }
+        for found in found {
             let cell = Cell {
                 updated: found.evaluation.as_ref().map(|event| event.id),
                 failed: found.status == CheckStatus::ExecutionFailed,
                 in_progress: found.status == CheckStatus::InProgress,
                 run_id: Some(found.run_id),
                 data_version: None,
+                passed: match found.status {
+                    CheckStatus::Succeeded => Some(true),
+                    CheckStatus::Failed => Some(false),
+                    CheckStatus::InProgress | CheckStatus::ExecutionFailed | CheckStatus::Skipped => None,
+                },
             };
             let key = format!("{}:{}", found.asset_key, found.check_name);
-            self.cells.insert(key, Cells::from([(None, cell)]));
+            self.cells.entry(key).or_default().insert(found.partition, cell);
         }
         Ok(())
     }
@@ -250,6 +268,7 @@ impl<'a> View<'a> {
 
 impl AutomationView for View<'_> {
     fn partitions(&self, asset: &str) -> Option<&PartitionsDefinition> {
+        let asset = self.check_of(asset).unwrap_or(asset);
         self.snapshot.partitions(self.snapshot.asset(asset)?.partitions.as_deref()?)
     }
 
@@ -284,7 +303,7 @@ impl AutomationView for View<'_> {
         let made_here = |key: &str| self.snapshot.asset(key).filter(|spec| !spec.step.is_empty());
         match (made_here(asset), made_here(dependency)) {
             (Some(asset), Some(dependency)) => asset.partitions == dependency.partitions,
-            (None, Some(dependency)) => self.check_of(asset).is_some() && dependency.partitions.is_none(),
+            (None, Some(dependency)) => self.check_of(asset).is_some_and(|checked| checked == dependency.key),
             _ => false,
         }
     }
@@ -321,6 +340,21 @@ impl AutomationView for View<'_> {
     fn executed_with(&self, asset: &str, target: &str) -> PartitionSubset {
         let had = |run: RunId| self.targets.get(&run).is_some_and(|targets| targets.contains(target));
         self.those(asset, |cell| cell.run_id.is_some_and(had))
+    }
+
+    fn checks(&self, asset: &str) -> Vec<(String, bool)> {
+        let of_asset = self.snapshot.checks.iter().filter(|check| check.asset_key == asset);
+        of_asset.map(|check| (check.key(), check.blocking)).collect()
+    }
+
+    fn check_result(&self, check: &str, passed: bool) -> PartitionSubset {
+        let made = self.check_of(check).and_then(|asset| self.cells.get(asset));
+        let cells = self.cells.get(check).into_iter().flatten();
+        let is = |(partition, cell): &(&Option<String>, &Cell)| {
+            let materialized = made.and_then(|made| made.get(*partition)).and_then(|made| made.updated);
+            cell.passed == Some(passed) && cell.updated > materialized
+        };
+        cells.filter(is).map(|(partition, _)| partition.clone()).collect()
     }
 
     fn requested_last_tick(&self, asset: &str) -> PartitionSubset {
