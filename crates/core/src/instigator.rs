@@ -154,7 +154,7 @@ pub struct InstigatorState {
 pub enum TickStatus {
     /// It is being evaluated.
     Started,
-    /// It asked for at least one run, or refused at least one object.
+    /// It asked for at least one run, refused at least one object, or reacted to a run.
     Success,
     /// It asked for nothing.
     Skipped,

@@ -99,7 +99,8 @@ pub struct SensorResult {
     pub asset_events: Vec<NewEvent>,
     /// Why it asks for nothing.
     pub skip_reason: Option<String>,
-    /// The new cursor; `None` keeps the old one.
+    /// The new cursor; `None` keeps the old one. Of a sensor that follows the event log it is the id of the last event
+    /// that was dealt with; `None` then stands for all that were offered.
     pub cursor: Option<String>,
     /// Whether there was more than one evaluation takes: the next follows at once.
     pub more: bool,

@@ -12,7 +12,7 @@ use catchment_core::definitions::{LocationSnapshot, ScheduleSpec};
 use catchment_core::instigator::InstigatorState;
 use catchment_core::partitions::{PartitionContext, PartitionsDefinition};
 use catchment_core::sensor::{RunRequest, SensorResult};
-use catchment_core::{NewEvent, RunId, tags};
+use catchment_core::{NewEvent, RunId};
 use catchment_model::{Code, Problem};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -143,14 +143,13 @@ impl Schedule {
             if request.job_name.is_empty() && request.selection.assets.is_empty() {
                 request.job_name.clone_from(&self.spec.job);
             }
-            let tags = self.spec.tags.iter().map(|(name, value)| (name.clone(), value.clone()));
-            for (name, value) in tags.chain([(tags::SCHEDULED_EXECUTION_TIME.to_owned(), time.to_string())]) {
-                request.tags.entry(name).or_insert(value);
+            for (name, value) in &self.spec.tags {
+                request.tags.entry(name.clone()).or_insert_with(|| value.clone());
             }
             if let Some(snapshot) = snapshot {
                 complete(request, snapshot, std::slice::from_ref(&self.spec.job));
             }
-            request.run_key = Some(run_key(time, request, place));
+            request.run_key = run_key(request, place);
         }
         Ok(result)
     }
@@ -187,14 +186,10 @@ fn dealt_with(state: &InstigatorState) -> Option<Timestamp> {
     Some(cursor.map_or(before, |cursor| cursor.max(before)))
 }
 
-/// What names the run of a request for ever: the time, and what the request itself is named by.
-fn run_key(time: Timestamp, request: &RunRequest, place: usize) -> String {
-    match (&request.run_key, &request.partition_key) {
-        (Some(key), _) => format!("{time} {key}"),
-        (None, Some(partition)) => format!("{time} {partition}"),
-        (None, None) if place == 0 => time.to_string(),
-        (None, None) => format!("{time} {place}"),
-    }
+/// What names a request among those for the same time: the state adds the time.
+fn run_key(request: &RunRequest, place: usize) -> Option<String> {
+    let other = (place > 0).then(|| place.to_string());
+    request.run_key.clone().or_else(|| request.partition_key.clone()).or(other)
 }
 
 /// The partitions that a time stands for: of time windows the newest complete one; all keys of anything else.

@@ -42,7 +42,10 @@ pub(super) async fn admit(tx: &mut WriteTx, tick: Tick, result: SensorResult, no
         partitions::delete(admission.tx, &deleted.definition, &deleted.keys).await?;
     }
     if !result.asset_events.is_empty() {
-        let reported = result.asset_events.into_iter().map(|event| NewEvent { run_id: RunId::NONE, ..event });
+        // Only a run that was reacted to is written to.
+        let origins = &admission.tick.origin_run_ids;
+        let owner = |run_id: RunId| if origins.contains(&run_id) { run_id } else { RunId::NONE };
+        let reported = result.asset_events.into_iter().map(|event| NewEvent { run_id: owner(event.run_id), ..event });
         events::insert(admission.tx, &reported.collect::<Vec<_>>()).await?;
     }
     if let Some(cursor) = &result.cursor {
@@ -203,7 +206,8 @@ impl Admission<'_> {
 
     fn end(self, skip_reason: Option<String>) -> Admitted {
         let Self { mut tick, claims, now, .. } = self;
-        let asked = !tick.run_ids.is_empty() || !tick.rejected.is_empty();
+        let reacted = !tick.origin_run_ids.is_empty() && skip_reason.is_none();
+        let asked = reacted || !tick.run_ids.is_empty() || !tick.rejected.is_empty();
         tick.status = if asked { TickStatus::Success } else { TickStatus::Skipped };
         tick.skip_reason = if asked { None } else { skip_reason.or_else(|| Some("nothing new".to_owned())) };
         tick.ended_at = Some(now);

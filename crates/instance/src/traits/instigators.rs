@@ -62,7 +62,8 @@ pub trait Instigators: Send + Sync {
     /// and finished, or whose run key was used for another claim, is refused with `duplicate_batch`. One that was
     /// refused and finished is handled afresh. A request without a claim whose run key was used makes nothing.
     /// The instigator's location goes to each run, as do the reserved tags that say where it came from. The scope of
-    /// run keys is the instigator. `origins` are the runs that it reacted to. A tick that has ended is refused.
+    /// run keys is the instigator. `origins` are the runs that it reacted to: events of the result that name one of
+    /// them are written to it, all others belong to no run. A tick that has ended is refused.
     async fn admit(&self, tick: i64, result: SensorResult, origins: &[RunId], now: Timestamp) -> Result<Admitted>;
     /// Ends a tick with an error. The cursor stays, unless one is given: a run-status sensor that fails on one run
     /// goes on with the next.

@@ -1,0 +1,5 @@
+//! Sensors, schedules, automation, freshness, alerts and retention, step by step.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod sensors;
+mod stage;
