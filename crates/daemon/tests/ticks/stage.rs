@@ -298,7 +298,7 @@ impl Stage {
     }
 
     pub(crate) async fn start(&self, run_id: RunId) -> Run {
-        let until = Some(Timestamp::MAX);
+        let until = Some(at("2100-01-01T00:00:00Z"));
         let run = self.instance.command(run_id, Command::Launch, None, until, self.now()).await.unwrap();
         let lease = Lease { run_id, epoch: run.lease_epoch };
         self.instance.command(run_id, Command::Start, Some(lease), until, self.now()).await.unwrap()
