@@ -184,7 +184,6 @@ impl Locations for Fixed {
 
 pub(crate) struct Stage {
     _folder: tempfile::TempDir,
-    pub(crate) home: Home,
     pub(crate) context: Context,
     pub(crate) instance: SharedInstance,
     pub(crate) locations: Arc<Fixed>,
@@ -213,7 +212,7 @@ impl Stage {
         locations.set(LOCATION, snapshot, fake.clone(), true, at(BEGIN));
         let config = Arc::new(OperatorConfig::from_yaml(yaml, |_| None).unwrap());
         let context = Context::new(instance.clone(), locations.clone(), config, clock);
-        Self { _folder: folder, home, context, instance, locations, fake, time }
+        Self { _folder: folder, context, instance, locations, fake, time }
     }
 
     /// Another daemon on the same state: what was in memory is gone.
