@@ -106,8 +106,8 @@ impl Ticks {
 /// Fills in what a request leaves to its definitions: the hidden job of assets, and the tags of the job.
 pub(crate) fn complete(request: &mut RunRequest, snapshot: &LocationSnapshot, jobs: &[String]) {
     if request.job_name.is_empty() {
-        request.job_name = match jobs {
-            [only] if request.selection.assets.is_empty() => only.clone(),
+        request.job_name = match jobs.first() {
+            Some(first) if request.selection.is_everything() => first.clone(),
             _ => ASSET_JOB.to_owned(),
         };
     }

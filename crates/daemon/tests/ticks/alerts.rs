@@ -101,7 +101,10 @@ async fn a_failed_run_is_posted_as_a_cloud_event_again_and_again_until_it_is_tak
     let (headers, event) = &posted[2];
     assert!(headers.contains("content-type: application/cloudevents+json"), "{headers}");
     assert!(headers.contains("authorization: bearer x"), "{headers}");
-    assert_eq!((event["specversion"].as_str(), event["type"].as_str()), (Some("1.0"), Some("org.catchment.run_failure")));
+    assert_eq!(
+        (event["specversion"].as_str(), event["type"].as_str()),
+        (Some("1.0"), Some("org.catchment.run_failure"))
+    );
     assert_eq!(event["subject"], run.run_id.to_string());
     assert_eq!(event["data"]["problem"]["what"], "the roof is off");
     assert!(event["source"].is_string() && event["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
@@ -190,7 +193,9 @@ async fn a_lost_location_is_told_once_for_each_outage_and_a_restart_is_none() {
     let set = |is_here: bool| {
         stage.locations.set(LOCATION, LocationSnapshot::default(), stage.fake.clone(), is_here, stage.now());
     };
-    for (is_here, passed, expected) in [(false, 5, 0), (true, 60, 0), (false, 11, 1), (false, 5, 1), (true, 1, 1), (false, 60, 3)] {
+    for (is_here, passed, expected) in
+        [(false, 5, 0), (true, 60, 0), (false, 11, 1), (false, 5, 1), (true, 1, 1), (false, 60, 3)]
+    {
         set(is_here);
         for _ in 0..2 {
             stage.pass(seconds(passed) / 2);

@@ -69,7 +69,10 @@ async fn what_depends_on_a_new_materialisation_is_made_in_one_run_with_what_foll
     stage.made("a", None, catchment_core::RunId::NONE).await;
     tick(&stage).await;
     let [run] = stage.runs().await.try_into().unwrap();
-    assert_eq!((run.job_name.as_str(), run.selection.assets.as_slice()), (ASSET_JOB, ["b".into(), "c".into()].as_slice()));
+    assert_eq!(
+        (run.job_name.as_str(), run.selection.assets.as_slice()),
+        (ASSET_JOB, ["b".into(), "c".into()].as_slice())
+    );
     assert_eq!(run.tags[tags::FROM_AUTOMATION_CONDITION], "true");
     tick(&stage).await;
     work(&stage).await;

@@ -175,7 +175,8 @@ async fn only_runs_of_its_location_and_jobs_concern_a_sensor_unless_it_says_othe
         monitored_jobs: jobs.iter().map(|job| (*job).to_owned()).collect(),
         monitor_all_locations: all,
     };
-    for (kind, expected) in [(kind(&[], false), 2), (kind(&["a"], false), 1), (kind(&[], true), 3), (kind(&["a"], true), 2)]
+    for (kind, expected) in
+        [(kind(&[], false), 2), (kind(&["a"], false), 1), (kind(&[], true), 3), (kind(&["a"], true), 2)]
     {
         let stage = stage(kind).await;
         let seen = note_runs(&stage);
@@ -193,9 +194,9 @@ async fn only_runs_of_its_location_and_jobs_concern_a_sensor_unless_it_says_othe
 #[tokio::test]
 async fn a_sensor_does_not_react_to_the_runs_that_it_asked_for() {
     let stage = stage(on_status(&[RunStatus::Success])).await;
-    stage.fake.on_sensor("reacts", |_, input| {
-        Ok(runs_for(input.events.iter().map(|event| event.event.run_id.to_string())))
-    });
+    stage
+        .fake
+        .on_sensor("reacts", |_, input| Ok(runs_for(input.events.iter().map(|event| event.event.run_id.to_string()))));
     let mut sensor = stage.sensor("reacts");
     run_dry(&mut sensor).await;
     stage.ended(LOCATION, "job", true).await;
@@ -222,10 +223,7 @@ async fn an_outage_leaves_the_events_for_later_and_shows_as_lag() {
     stage.fake.set_away(false);
     run_dry(&mut sensor).await;
     assert_eq!(*seen.lock().unwrap(), [run.run_id]);
-    assert_eq!(
-        stage.statuses(&reacts()).await,
-        [TickStatus::Skipped, TickStatus::Failure, TickStatus::Success]
-    );
+    assert_eq!(stage.statuses(&reacts()).await, [TickStatus::Skipped, TickStatus::Failure, TickStatus::Success]);
 }
 
 #[tokio::test]
@@ -277,10 +275,7 @@ async fn a_failing_asset_sensor_sees_the_same_again() {
     });
     run_dry(&mut sensor).await;
     assert_eq!(stage.runs().await.len(), 1);
-    assert_eq!(
-        stage.statuses(&reacts()).await,
-        [TickStatus::Skipped, TickStatus::Failure, TickStatus::Success]
-    );
+    assert_eq!(stage.statuses(&reacts()).await, [TickStatus::Skipped, TickStatus::Failure, TickStatus::Success]);
 }
 
 #[tokio::test]
@@ -327,4 +322,3 @@ async fn a_cursor_that_is_set_by_hand_is_where_the_sensor_goes_on() {
     run_dry(&mut sensor).await;
     assert_eq!(*seen.lock().unwrap(), [first, first]);
 }
-

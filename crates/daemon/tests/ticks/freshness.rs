@@ -13,7 +13,11 @@ fn snapshot() -> LocationSnapshot {
     let mut roads = asset("roads", &[]);
     let policy = FreshnessPolicy::time_window(Duration::from_secs(3600), Some(Duration::from_secs(1800)));
     roads.freshness = Some(policy.unwrap());
-    LocationSnapshot { location: LOCATION.into(), assets: vec![roads, asset("rivers", &[])], ..LocationSnapshot::default() }
+    LocationSnapshot {
+        location: LOCATION.into(),
+        assets: vec![roads, asset("rivers", &[])],
+        ..LocationSnapshot::default()
+    }
 }
 
 async fn changes(stage: &Stage) -> Vec<(String, String)> {

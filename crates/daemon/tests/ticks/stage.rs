@@ -152,7 +152,14 @@ pub(crate) struct Fixed {
 }
 
 impl Fixed {
-    pub(crate) fn set(&self, name: &str, snapshot: LocationSnapshot, client: Arc<Fake>, is_here: bool, since: Timestamp) {
+    pub(crate) fn set(
+        &self,
+        name: &str,
+        snapshot: LocationSnapshot,
+        client: Arc<Fake>,
+        is_here: bool,
+        since: Timestamp,
+    ) {
         let state = LocationState {
             name: name.to_owned(),
             snapshot: Some(Arc::new(snapshot)),
@@ -317,7 +324,8 @@ impl Stage {
 
     /// Reports a materialisation; answers its id.
     pub(crate) async fn made(&self, asset: &str, partition: Option<&str>, run_id: RunId) -> i64 {
-        self.append(EventKind::AssetMaterialization, json!({ "asset_key": asset, "partition": partition }), run_id).await
+        self.append(EventKind::AssetMaterialization, json!({ "asset_key": asset, "partition": partition }), run_id)
+            .await
     }
 
     pub(crate) async fn append(&self, kind: EventKind, mut data: Value, run_id: RunId) -> i64 {
@@ -376,7 +384,6 @@ pub(crate) fn asset(key: &str, deps: &[&str]) -> AssetSpec {
 
 /// An answer that asks for runs of `job` with these keys.
 pub(crate) fn runs_for<S: Into<String>>(keys: impl IntoIterator<Item = S>) -> SensorResult {
-    let request =
-        |key: S| RunRequest { run_key: Some(key.into()), job_name: "job".into(), ..RunRequest::default() };
+    let request = |key: S| RunRequest { run_key: Some(key.into()), job_name: "job".into(), ..RunRequest::default() };
     SensorResult { run_requests: keys.into_iter().map(request).collect(), ..SensorResult::default() }
 }
