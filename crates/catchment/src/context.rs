@@ -346,8 +346,8 @@ fn scratch_problem(folder: &Path, error: &io::Error) -> Problem {
 }
 
 /// The lines that an evaluation logs.
-#[derive(Default)]
-struct Lines(Mutex<Vec<TickLog>>);
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<TickLog>>>);
 
 impl Lines {
     fn push(&self, level: Level, message: String) {
@@ -473,9 +473,47 @@ impl SensorContext {
         &self.0.input.runs
     }
 
-    pub(crate) fn input(&self) -> &SensorInput {
-        &self.0.input
+    /// The newest of the events for each asset, of a sensor of assets.
+    pub fn newest_by_asset(&self) -> BTreeMap<&str, &Event> {
+        self.events().iter().filter_map(|event| Some((event.event.asset_key()?, event))).collect()
     }
+
+    /// The same for one of its events and the run of that.
+    pub(crate) fn of_event(&self, event: &Event) -> Self {
+        let runs = self.runs().iter().filter(|run| run.run_id == event.event.run_id).cloned().collect();
+        let input = SensorInput { last_tick_at: self.last_tick_at(), events: vec![event.clone()], runs };
+        let Evaluation { sensor, tick_id, cursor, resources, lines, .. } = &*self.0;
+        let (sensor, tick_id, cursor, lines) = (sensor.clone(), tick_id.clone(), cursor.clone(), lines.clone());
+        Self(Arc::new(Evaluation { sensor, tick_id, cursor, input, resources: resources.clone(), lines }))
+    }
+}
+
+/// The newest event that a sensor of runs or assets is called for.
+impl FromContext<SensorContext> for Event {
+    fn needs(_: &str) -> Vec<Need> {
+        Vec::new()
+    }
+
+    async fn from_context(context: &SensorContext, _: &str) -> Result<Self, Problem> {
+        context.events().last().cloned().ok_or_else(|| called_for_nothing(context, "an event"))
+    }
+}
+
+/// The run that a sensor of runs is called for, or that made the asset.
+impl FromContext<SensorContext> for Run {
+    fn needs(_: &str) -> Vec<Need> {
+        Vec::new()
+    }
+
+    async fn from_context(context: &SensorContext, _: &str) -> Result<Self, Problem> {
+        context.runs().last().cloned().ok_or_else(|| called_for_nothing(context, "a run"))
+    }
+}
+
+fn called_for_nothing(context: &SensorContext, what: &str) -> Problem {
+    Problem::new(Code::InvalidConfig, format!("the sensor takes {what}, and was called for none"))
+        .place(format!("sensor {}", context.sensor()))
+        .remedy("make it a `#[run_status_sensor]` or an `#[asset_sensor]`")
 }
 
 struct ScheduleEvaluation {

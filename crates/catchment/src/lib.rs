@@ -1,13 +1,21 @@
 //! The SDK: what user code is written against, and what runs it.
 //!
-//! Here: definitions ([`Definitions`], [`AssetDefinition`], [`asset_job`], [`SensorDefinition`],
-//! [`PartitionsDefinition`]), the attributes that write them ([`asset`], [`sensor`], [`claim_handler`]), the
-//! extractors that are their arguments ([`Input`], [`Config`], [`Res`], [`Partition`], [`AssetContext`],
-//! [`SensorContext`], [`ClaimContext`]), checks ([`CheckResult`]), what an asset may return ([`Staged`], or any
-//! value), [`materialize`] for tests.
+//! Here:
+//! - definitions: [`Definitions`], [`AssetDefinition`], [`CheckDefinition`], [`OpDefinition`], [`GraphDefinition`],
+//!   [`JobDefinition`] ([`asset_job`]), [`SensorDefinition`], [`ScheduleDefinition`], [`PartitionsDefinition`],
+//!   [`ResourceDefinition`], [`HookDefinition`]; the attributes of the same names write them for functions;
+//! - what their functions take: [`Input`] and [`Inputs`], [`Config`], [`Res`], [`Partition`], [`PartitionRange`],
+//!   [`TimeWindow`], and the contexts ([`AssetContext`], [`SensorContext`], [`ScheduleContext`], [`HookContext`]…);
+//! - what they give: any value, [`Materialization`], [`Observation`], [`Staged`] (a file to be committed),
+//!   [`DynamicOutput`]s, [`CheckResult`]; [`RunRequest`]s and [`SkipReason`]s;
+//! - where values are kept: [`io_manager`];
+//! - [`serve`], which makes a program of it all, and [`materialize`] and [`execute_job`] for tests.
 //!
 //! Not here: what a run means (`catchment-core`), where state is kept (`catchment-instance`), when something
 //! runs (`catchment-daemon`), how bytes reach the lake (behind [`OutputStore`]), anything spatial.
+//!
+//! `lower` brings all definitions down to steps; `plan` selects and orders them, `executor` runs them. [`probe`] is
+//! how a type is asked what it can do.
 //!
 //! ```
 //! use catchment::{Definitions, Input, Problem, asset, asset_job};
@@ -85,7 +93,6 @@ pub use catchment_macros::{
     op, resource, run_status_sensor, schedule, sensor, success_hook,
 };
 pub use catchment_model::{Code, Fault, Problem};
-pub use catchment_settings::Secret;
 pub use check::{CheckDefinition, CheckResult, Severity};
 pub use context::{
     AssetContext, CheckContext, ClaimContext, Context, HookContext, OpContext, ScheduleContext, SensorContext,
@@ -115,6 +122,7 @@ pub use pipes::{
 pub use probe::Probe;
 pub use resource::{ResourceContext, ResourceDefinition, Resources, Surroundings};
 pub use schedule::{ScheduleDefinition, schedule_from_partitioned_job};
+pub use secrets::Secret;
 pub use sensor::{ClaimHandler, ClaimHandlerBuilder, Requests, SensorBuilder, SensorDefinition, SkipReason};
 pub use serve::serve;
 pub use server::{CodeServer, Listen};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use catchment_core::cron::CronSchedule;
 use catchment_core::definitions::ScheduleSpec;
 use catchment_core::sensor::SensorResult;
-use catchment_model::Problem;
+use catchment_model::{Code, Problem};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -135,6 +135,18 @@ impl ScheduleDefinition {
     /// Begins a schedule whose function returns `R`.
     pub fn of<R: Returned<Value: Requests>, const N: usize>(name: &str, cron: [&str; N], job: &str) -> Self {
         Self::new(name, cron, job)
+    }
+
+    /// Evaluates it for one of its times, also in a test.
+    ///
+    /// # Errors
+    /// What its function answers; `invalid_input` for a schedule without one.
+    pub async fn evaluate(&self, context: ScheduleContext) -> Result<SensorResult, Problem> {
+        match &self.evaluate {
+            Some(evaluate) => evaluate(context).await,
+            None => Err(Problem::new(Code::InvalidInput, format!("`{}` always asks for the same", self.name))
+                .cause("it has no function that says what to run")),
+        }
     }
 
     /// As the control plane sees it; `cron` is that of its job's partitions, where its times are theirs.

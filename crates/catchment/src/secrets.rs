@@ -1,10 +1,36 @@
 //! Environment variables in config: `{"env": "NAME"}` stands for the value of NAME wherever the config's schema wants
 //! a text or number there. The value is put in where config is read, so it is stored and shown nowhere.
 
+use std::ops::Deref;
+
 use catchment_model::Fault;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::{fault, json_path};
+
+/// A password, key or token in config. It cannot be printed; [`reveal`](catchment_settings::Secret::reveal) is the
+/// only way to the text. In a run config it is best an environment variable: `{"env": "NAME"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("writeOnly" = true))]
+pub struct Secret(#[schemars(with = "String")] catchment_settings::Secret);
+
+impl Secret {
+    /// Wraps a text, for a test.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(catchment_settings::Secret::new(text))
+    }
+}
+
+impl Deref for Secret {
+    type Target = catchment_settings::Secret;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 /// Config with the values of environment variables in it.
 pub(crate) struct Resolved {

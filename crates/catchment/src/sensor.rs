@@ -6,7 +6,7 @@ use std::sync::Arc;
 use catchment_core::RunStatus;
 use catchment_core::definitions::{SensorKind, SensorSpec};
 use catchment_core::sensor::{RunRequest, SensorResult};
-use catchment_model::Problem;
+use catchment_model::{Code, Problem};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -142,6 +142,18 @@ impl SensorDefinition {
     pub fn name(&self) -> &str {
         &self.spec.name
     }
+
+    /// Evaluates it once, also in a test.
+    ///
+    /// # Errors
+    /// What its function answers; `invalid_input` for a sensor of automation conditions, which has none.
+    pub async fn evaluate(&self, context: SensorContext) -> Result<SensorResult, Problem> {
+        match &self.evaluate {
+            Some(evaluate) => evaluate(context).await,
+            None => Err(Problem::new(Code::InvalidInput, format!("the daemon evaluates `{}`", self.spec.name))
+                .cause("it has no function of its own, only the conditions of assets")),
+        }
+    }
 }
 
 fn spec(name: &str, kind: SensorKind) -> SensorSpec {
@@ -215,12 +227,47 @@ impl SensorBuilder {
         Fut: Future<Output = Result<R, Problem>> + Send + 'static,
     {
         let job = self.spec.jobs.first().cloned().unwrap_or_default();
-        let evaluate: Evaluate = Arc::new(move |context| {
+        let look = move |context: SensorContext| {
             let job = job.clone();
             body(context).map(move |asked| asked.map(|asked| with_job(asked.into_result(), &job))).boxed()
-        });
+        };
+        let evaluate: Evaluate = match &self.spec.kind {
+            SensorKind::RunStatus { .. } => {
+                let look: Evaluate = Arc::new(look);
+                Arc::new(move |context| for_each_run(look.clone(), context).boxed())
+            }
+            _ => Arc::new(look),
+        };
         SensorDefinition { spec: self.spec, needs: self.needs, evaluate: Some(evaluate) }
     }
+}
+
+/// Calls a sensor of the status of runs for one event after another. Where it fails on one, what it asked for before
+/// stands, and the cursor stays before that event: it is the first of the next evaluation, and fails that alone.
+async fn for_each_run(look: Evaluate, context: SensorContext) -> Result<SensorResult, Problem> {
+    let mut all = SensorResult::default();
+    let mut skipped = Vec::new();
+    for event in context.events() {
+        match look(context.of_event(event)).await {
+            Ok(one) => {
+                all.run_requests.extend(one.run_requests);
+                all.rejections.extend(one.rejections);
+                all.add_partitions.extend(one.add_partitions);
+                all.delete_partitions.extend(one.delete_partitions);
+                all.asset_events.extend(one.asset_events);
+                skipped.extend(one.skip_reason);
+                all.cursor = Some(event.id.to_string());
+            }
+            Err(problem) if all.cursor.is_none() => return Err(problem),
+            Err(_) => {
+                all.more = true;
+                break;
+            }
+        }
+    }
+    skipped.dedup();
+    all.skip_reason = (!skipped.is_empty()).then(|| skipped.join("; "));
+    Ok(all)
 }
 
 /// What finishes a sensor's claims outside the state (a ledger's record, a move to an archive). It is called at

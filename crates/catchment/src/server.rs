@@ -194,12 +194,12 @@ impl CodeLocation for Location {
         let EvaluateSensorRequest { sensor, cursor, tick_id, input_json } = request.into_inner();
         let input: SensorInput =
             if input_json.is_empty() { SensorInput::default() } else { parse(&input_json, "the sensor's input")? };
-        let definition = self.definitions.find_sensor(&sensor).map_err(|problem| status(&problem))?;
-        let Some(evaluate) = &definition.evaluate else {
-            return Err(Status::invalid_argument(format!("the daemon evaluates `{sensor}`: it has no user code")));
-        };
+        let definition = self.definitions.find_sensor(&sensor).map_err(|problem| status(&problem))?.clone();
         let context = SensorContext::new(&*sensor, tick_id, cursor, self.resources.clone()).with_input(input);
-        let result = evaluated(&sensor, evaluate(context.clone())).await;
+        let result = {
+            let context = context.clone();
+            evaluated(&sensor, async move { definition.evaluate(context).await }).await
+        };
         let (result_json, problem_json, log_json) = answered(result, &context.log_lines())?;
         Ok(Response::new(EvaluateSensorResponse { result_json, problem_json, log_json }))
     }
@@ -213,15 +213,13 @@ impl CodeLocation for Location {
             text.parse().map_err(|error| Status::invalid_argument(format!("`{text}` is no time: {error}")))
         };
         let last_tick_at = if last_tick_at.is_empty() { None } else { Some(time(&last_tick_at)?) };
-        let definition = self.definitions.find_schedule(&schedule).map_err(|problem| status(&problem))?;
-        let Some(evaluate) = &definition.evaluate else {
-            return Err(Status::invalid_argument(format!(
-                "`{schedule}` has no user code: it always asks for the same"
-            )));
-        };
+        let definition = self.definitions.find_schedule(&schedule).map_err(|problem| status(&problem))?.clone();
         let resources = self.resources.clone();
         let context = ScheduleContext::new(&*schedule, tick_id, time(&scheduled_for)?, last_tick_at, resources);
-        let result = evaluated(&schedule, evaluate(context.clone())).await;
+        let result = {
+            let context = context.clone();
+            evaluated(&schedule, async move { definition.evaluate(context).await }).await
+        };
         let (result_json, problem_json, log_json) = answered(result, &context.log_lines())?;
         Ok(Response::new(EvaluateScheduleResponse { result_json, problem_json, log_json }))
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use catchment::{
-    Code, Config, Definitions, Input, Partition, PartitionsDefinition, Problem, Res, ResourceContext, asset, asset_job,
+    Code, Config, Definitions, Input, Partition, PartitionsDefinition, Problem, Res, ResourceContext, Selection, asset,
+    asset_job,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -63,6 +64,20 @@ async fn mistaken(
     Ok(())
 }
 
+/// Its value is not stored: no serde.
+#[derive(Debug, PartialEq)]
+struct Opaque(u32);
+
+#[asset]
+async fn opaque() -> Result<Opaque, Problem> {
+    Ok(Opaque(7))
+}
+
+#[asset]
+async fn by_hand(opaque: Input<Opaque>) -> Result<u32, Problem> {
+    Ok(opaque.0.0)
+}
+
 #[asset(partitions = cities)]
 async fn city(partition: Partition) -> Result<String, Problem> {
     Ok(partition.to_uppercase())
@@ -91,15 +106,21 @@ fn good() -> serde_json::Value {
 #[test]
 fn definitions_in_order_have_no_faults_and_steps_in_topological_order() {
     assert_eq!(definitions().check(), []);
-    let snapshot = definitions().snapshot().unwrap();
-    assert_eq!(snapshot.jobs[0].steps, ["configured", "doubled"]);
+    let snapshot = definitions().snapshot();
+    let steps: Vec<_> = snapshot.jobs[0].steps.iter().map(|step| step.key.as_str()).collect();
+    assert_eq!(steps, ["configured", "doubled"]);
+    assert_eq!(snapshot.jobs[0].steps[1].needs, ["configured"]);
+    assert_eq!(snapshot.jobs[1].name, catchment_core::definitions::ASSET_JOB);
+    assert_eq!(snapshot.jobs[1].steps.len(), 3);
     assert_eq!(snapshot.assets[1].deps, ["configured"]);
 }
 
 #[test]
 fn check_finds_every_missing_or_mistyped_thing_at_once() {
-    let wrong =
-        definitions().assets([mistaken()]).job(asset_job("half", ["doubled"])).job(asset_job("none", ["nothing"]));
+    let wrong = definitions()
+        .assets([mistaken(), opaque(), by_hand()])
+        .job(asset_job("half", ["doubled", "by_hand"]))
+        .job(asset_job("none", ["nothing"]));
     let found: Vec<_> =
         wrong.check().into_iter().map(|p| format!("{}: {}", p.place.unwrap_or_default(), p.what)).collect();
     let expected = [
@@ -107,7 +128,7 @@ fn check_finds_every_missing_or_mistyped_thing_at_once() {
         "asset mistaken: the asset `configured` gives a u32, not a alloc::string::String",
         "asset mistaken: the resource `engine` is a dyn definitions::Engine, not a u8",
         "asset mistaken: there is no resource `gone` of the type u8",
-        "job half: `doubled` takes the value of `configured`, which is not made beside it",
+        "job half: `by_hand` takes the value of `opaque`, which is not made beside it",
         "job none: there is no asset `nothing` in the code location `test`",
     ];
     assert_eq!(found, expected);
@@ -117,7 +138,12 @@ fn check_finds_every_missing_or_mistyped_thing_at_once() {
 fn every_fault_of_a_run_config_is_reported_with_its_path() {
     let definitions = definitions();
     let paths = |config: serde_json::Value| -> Vec<String> {
-        definitions.validate_run_config("double", &config).unwrap().into_iter().map(|fault| fault.path).collect()
+        definitions
+            .validate_run_config("double", &Selection::default(), &config)
+            .unwrap()
+            .into_iter()
+            .map(|fault| fault.path)
+            .collect()
     };
     assert_eq!(paths(good()), [] as [&str; 0]);
     assert_eq!(paths(json!({})), ["$.ops.configured.config"]);
@@ -137,7 +163,7 @@ fn every_fault_of_a_run_config_is_reported_with_its_path() {
 
 #[test]
 fn the_schema_of_a_job_accepts_what_validation_accepts() {
-    let snapshot = definitions().snapshot().unwrap();
+    let snapshot = definitions().snapshot();
     let schema = jsonschema::validator_for(&snapshot.jobs[0].config_schema).unwrap();
     assert!(schema.is_valid(&good()));
     assert!(!schema.is_valid(&json!({})));
@@ -159,7 +185,8 @@ async fn assets_are_made_in_memory_with_real_or_fake_resources() {
 async fn a_wrong_config_and_a_missing_upstream_are_refused_before_anything_runs() {
     let refused = catchment::materialize(&definitions(), ["configured"]).await.err().unwrap();
     assert_eq!(refused.code, Code::InvalidConfig);
-    let refused = catchment::materialize(&definitions(), ["doubled"]).await.err().unwrap();
+    let hand = Definitions::new("test").assets([opaque(), by_hand()]);
+    let refused = catchment::materialize(&hand, ["by_hand"]).await.err().unwrap();
     assert!(refused.what.contains("which is not made beside it"));
 }
 

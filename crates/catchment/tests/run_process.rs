@@ -78,6 +78,9 @@ impl World {
             run_config,
             tags: Default::default(),
             partition_key: None,
+            selection: Default::default(),
+            parent_run_id: None,
+            root_run_id: None,
         };
         self.instance.enqueue(run, clock::now()).await.unwrap();
         let until = Some(clock::now() + Duration::from_secs(15));

@@ -43,6 +43,43 @@ pub struct RunRequest {
     pub claim: Option<ClaimKey>,
 }
 
+impl RunRequest {
+    /// A request that is made once for ever: the same key never gives a second run.
+    pub fn new(run_key: impl Into<String>) -> Self {
+        Self { run_key: Some(run_key.into()), ..Self::default() }
+    }
+
+    /// The job, where the sensor has several.
+    pub fn job(mut self, name: impl Into<String>) -> Self {
+        self.job_name = name.into();
+        self
+    }
+
+    /// The partition.
+    pub fn partition(mut self, key: impl Into<String>) -> Self {
+        self.partition_key = Some(key.into());
+        self
+    }
+
+    /// Run config.
+    pub fn config(mut self, run_config: serde_json::Value) -> Self {
+        self.run_config = run_config;
+        self
+    }
+
+    /// A tag of the run.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// The assets to make: of the job, or of the hidden one where none is named.
+    pub fn assets<S: Into<String>>(mut self, keys: impl IntoIterator<Item = S>) -> Self {
+        self.selection.assets = keys.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
 /// An outside object that a sensor refuses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rejection {

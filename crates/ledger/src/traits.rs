@@ -74,7 +74,7 @@ pub struct Reservation {
 }
 
 /// What a commit ended with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Committed {
     /// The document in the ledger.
     pub asset: Asset,

@@ -150,7 +150,7 @@ fn finish(
     let returned = returned(&function.item.sig)?;
     let (extract, call, needs) = (function.extract(context), function.call(), needs(function, context));
     let result = quote_spanned!(returned.span()=> <#returned as ::catchment::Returned>::into_result(#call.await));
-    let made = quote! {
+    let made = quote_spanned! {returned.span()=>
         #begun #needs .body(|context| async move {
             let _ = &context;
             #extract

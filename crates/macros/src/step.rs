@@ -105,7 +105,7 @@ fn op_of(function: &Function, name: &LitStr, outputs: &Outputs<'_>) -> TokenStre
     });
     let (call, result) = (function.extract(&quote!(::catchment::StepContext)), function.call());
     let result = quote_spanned!(ty.span()=> <#ty as ::catchment::Returned>::into_result(#result.await)?);
-    let probe = |ty: TokenStream| quote!((&&&&::catchment::Probe::<#ty>::NEW));
+    let probe = |ty: TokenStream| quote_spanned!(ty.span()=> (&&&&::catchment::Probe::<#ty>::NEW));
     let (ports, given) = match outputs {
         Outputs::One(ty) => {
             let probe = probe(quote_spanned!(ty.span()=> <#ty as ::catchment::Returned>::Value));

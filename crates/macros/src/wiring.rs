@@ -73,8 +73,8 @@ impl Wiring {
     fn expand(&self, graph: &LitStr, definition: &TokenStream, settings: &TokenStream, is_graph: bool) -> TokenStream {
         let (name, visibility, attributes) = (&self.item.sig.ident, &self.item.vis, &self.item.attrs);
         let (arguments, output, block) = (&self.item.sig.inputs, &self.item.sig.output, &self.item.block);
-        let fields: Vec<_> = (0..self.inputs.len()).map(|i| format_ident!("input_{i}")).collect();
-        let names: Vec<_> = self.inputs.iter().map(|(name, _)| name).collect();
+        let fields = self.inputs.iter().enumerate();
+        let fields: Vec<_> = fields.map(|(i, (_, ty))| format_ident!("input_{i}", span = ty.span())).collect();
         let types: Vec<_> = self.inputs.iter().map(|(_, ty)| ty).collect();
         let take = self.inputs.iter().zip(&fields).map(|((input, ty), field)| {
             quote_spanned!(ty.span()=> let #field = <#ty as ::catchment::GraphInput>::of(&mut g, #input);)
@@ -83,17 +83,23 @@ impl Wiring {
             ReturnType::Default => quote!(()),
             ReturnType::Type(_, ty) => quote!(#ty),
         };
+        let description = &self.description;
+        let bindings = self
+            .inputs
+            .iter()
+            .zip(&fields)
+            .map(|((input, ty), field)| quote_spanned!(ty.span()=> (#input, #field.into())));
+        let finished = quote_spanned!(outputs.span()=> g.finish(#description, outputs));
         let node = is_graph.then(|| {
             quote_spanned! {outputs.span()=>
                 /// Puts it into another graph.
                 #[allow(dead_code)]
                 #visibility fn node(g: &mut ::catchment::Graph #(, #fields: #types)*) #output {
-                    let added = g.graph(#name(), vec![#((#names, #fields.into())),*]);
+                    let added = g.graph(#name(), vec![#(#bindings),*]);
                     <#outputs as ::catchment::GraphOutputs>::of(&added)
                 }
             }
         });
-        let description = &self.description;
         let about_type = format!("The function behind `{name}()`: it wires ops.");
         let about_definition = format!("The definition `{name}`, to be listed in a location's definitions.");
         quote! {
@@ -113,7 +119,7 @@ impl Wiring {
                 let mut g = ::catchment::Graph::new(#graph);
                 #(#take)*
                 let outputs = #name::wire(&mut g #(, #fields)*);
-                g.finish(#description, outputs) #settings
+                #finished #settings
             }
         }
     }

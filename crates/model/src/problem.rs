@@ -250,6 +250,12 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Code::Io, "a file or connection failed").cause(error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Code, Problem};

@@ -113,5 +113,6 @@ fn request(job: &str, manifest: Manifest, claim: ClaimKey, principal: Option<Str
         tags: run_tags,
         partition_key: Some(dataset),
         claim: Some(claim),
+        ..RunRequest::default()
     }
 }

@@ -40,9 +40,7 @@ impl SqlInstance {
             catchment_settings::durable::sync_parent(path).map_err(|e| InstanceError::Database(e.to_string()))?;
         }
         let readers = sqlite_pool(text, "ro", READERS)?;
-        let address = text.to_owned();
-        let shared = Shared { postgres: None, dialect: Dialect::Sqlite, writers, readers, address };
-        Ok(Self { shared: Arc::new(shared), fence: None })
+        Ok(Self::new(Dialect::Sqlite, writers, readers, text.to_owned()))
     }
 
     /// Opens the state in a database of PostgreSQL (14 or newer), which exists; its schema is made, or brought up to
@@ -75,14 +73,11 @@ impl SqlInstance {
             }
         }
         schema::migrate(&pool, Dialect::Postgres, &address).await?;
-        let shared = Shared {
-            postgres: Some(settings.clone()),
-            dialect: Dialect::Postgres,
-            writers: pool.clone(),
-            readers: pool,
-            address,
-        };
-        Ok(Self { shared: Arc::new(shared), fence: None })
+        Ok(Self::new(Dialect::Postgres, pool.clone(), pool, address))
+    }
+
+    fn new(dialect: Dialect, writers: AnyPool, readers: AnyPool, address: String) -> Self {
+        Self { shared: Arc::new(Shared { dialect, writers, readers, address }), fence: None }
     }
 }
 
@@ -135,7 +130,7 @@ fn options(url: &str) -> Result<AnyConnectOptions> {
     AnyConnectOptions::from_str(url).map_err(|e| InstanceError::Database(format!("the address of the state: {e}")))
 }
 
-pub(super) fn postgres_url(settings: &PostgresSettings) -> String {
+fn postgres_url(settings: &PostgresSettings) -> String {
     let mut url = "postgres://localhost".to_owned();
     let mut separator = '?';
     let port = settings.port.to_string();

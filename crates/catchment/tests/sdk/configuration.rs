@@ -1,0 +1,114 @@
+//! Config of steps and resources, with what comes from the environment.
+
+use std::sync::Arc;
+
+use catchment::{Config, Definitions, Problem, Res, Secret, asset, asset_job, execute_job, materialize, resource};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Access {
+    user: String,
+    password: Secret,
+    #[serde(default)]
+    port: u16,
+}
+
+/// What user code sees of its config.
+#[asset]
+async fn seen(config: Config<Access>, greeting: Res<String>) -> Result<String, Problem> {
+    Ok(format!("{}, {} {} {}", *greeting, config.user, config.password.reveal().len(), config.port))
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Greeting {
+    word: String,
+}
+
+impl Default for Greeting {
+    fn default() -> Self {
+        Self { word: "hello".into() }
+    }
+}
+
+#[resource]
+async fn greeting(config: Config<Greeting>) -> Result<String, Problem> {
+    Ok(config.0.word)
+}
+
+fn definitions() -> Definitions {
+    Definitions::new("config")
+        .assets([seen()])
+        .job(asset_job("see", ["seen"]))
+        .job(asset_job("see_by_default", ["seen"]).config(run_config(json!("default"))))
+        .add_resource(greeting())
+}
+
+fn run_config(password: Value) -> Value {
+    json!({"ops": {"seen": {"config": {"user": "anna", "password": password}}}})
+}
+
+/// A variable that Cargo sets for every test.
+const NAME: &str = "CARGO_PKG_NAME";
+
+#[tokio::test]
+async fn an_environment_variable_is_put_in_when_the_config_is_read() {
+    let made = materialize(&definitions(), ["seen"]).config(run_config(json!({"env": NAME}))).await.unwrap();
+    let expected = format!("hello, anna {} 0", env!("CARGO_PKG_NAME").len());
+    assert_eq!(made.value("seen").as_deref(), Some(&expected));
+    let logged = serde_json::to_string(&made.events).unwrap();
+    assert!(!logged.contains(&format!("\"{}\"", env!("CARGO_PKG_NAME"))), "{logged}");
+}
+
+#[tokio::test]
+async fn a_variable_that_is_not_set_or_does_not_fit_is_a_fault_that_shows_no_value() {
+    let refused = materialize(&definitions(), ["seen"]).config(run_config(json!({"env": "NOT_SET_ANYWHERE"})));
+    let refused = refused.await.err().unwrap();
+    assert_eq!(refused.faults[0].path, "$.ops.seen.config.password");
+    assert!(refused.faults[0].what.contains("NOT_SET_ANYWHERE is not set"));
+    let mut config = run_config(json!("x"));
+    config["ops"]["seen"]["config"]["port"] = json!({"env": NAME});
+    let refused = materialize(&definitions(), ["seen"]).config(config).await.err().unwrap();
+    assert_eq!(refused.faults[0].path, "$.ops.seen.config.port");
+    assert!(!refused.to_string().contains(env!("CARGO_PKG_NAME")), "{refused}");
+}
+
+#[tokio::test]
+async fn a_run_may_configure_a_resource_and_a_job_has_config_of_its_own() {
+    let mut config = run_config(json!("x"));
+    config["resources"] = json!({"greeting": {"config": {"word": "salve"}}});
+    config["execution"] = json!({"config": {"max_concurrent": 2}});
+    let made = execute_job(&definitions(), "see").config(config.clone()).await.unwrap();
+    assert_eq!(made.value("seen").as_deref(), Some(&"salve, anna 1 0".to_owned()));
+    config["resources"] = json!({"greeting": {"config": {"wort": "salve"}}, "nobody": {}});
+    config["execution"] = json!({"config": {"max_concurrent": 0}});
+    let refused = execute_job(&definitions(), "see").config(config).await.err().unwrap();
+    let paths: Vec<_> = refused.faults.iter().map(|fault| fault.path.as_str()).collect();
+    let expected = ["$.execution.config.max_concurrent", "$.resources.greeting.config", "$.resources.nobody"];
+    assert_eq!(paths, expected);
+    let made = execute_job(&definitions(), "see_by_default").await.unwrap();
+    assert_eq!(made.value("seen").as_deref(), Some(&"hello, anna 7 0".to_owned()));
+}
+
+#[tokio::test]
+async fn an_asset_is_called_with_config_and_a_fake_resource() {
+    let config = Config(Access { user: "b".into(), password: Secret::new("pw"), port: 1 });
+    assert!(!format!("{config:?}").contains("pw"), "a secret is never printed");
+    let made = seen::call(config, Res::from(Arc::new("hi".to_owned()))).await.unwrap();
+    assert_eq!(made, "hi, b 2 1");
+}
+
+#[test]
+fn the_schema_of_resources_and_steps_is_in_the_snapshot() {
+    let snapshot = definitions().snapshot();
+    let schema = jsonschema::validator_for(&snapshot.job("see").unwrap().config_schema).unwrap();
+    assert!(schema.is_valid(&run_config(json!("x"))));
+    assert!(!schema.is_valid(&json!({"ops": {}})));
+    let own = jsonschema::validator_for(&snapshot.job("see_by_default").unwrap().config_schema).unwrap();
+    assert!(own.is_valid(&json!({})));
+    let greeting = &snapshot.resources[0];
+    assert_eq!((greeting.name.as_str(), greeting.is_io_manager), ("greeting", false));
+    assert!(greeting.config_schema.as_ref().unwrap()["properties"]["word"].is_object());
+}
