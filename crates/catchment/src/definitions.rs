@@ -191,6 +191,7 @@ impl Definitions {
             partitions: self.all_partitions().into_iter().filter_map(|p| partitions_spec(p).ok()).collect(),
             resources: self.resources.iter().filter(|r| r.name != OUTPUT_STORE).map(resource_spec).collect(),
         }
+        .with_default_automation()
     }
 
     /// The definition that makes an asset, and what it is.

@@ -266,6 +266,39 @@ impl LocationSnapshot {
         self.assets.iter().find(|asset| asset.key == key)
     }
 
+    /// Whether an automation sensor evaluates the condition of an asset and those of its checks: it names the asset, or
+    /// it names none and no other sensor names this one.
+    pub fn evaluates(&self, sensor: &SensorSpec, asset: &str) -> bool {
+        let names = |assets: &[String]| assets.iter().any(|key| key == asset);
+        let others = self.sensors.iter().filter(|other| other.name != sensor.name);
+        match &sensor.kind {
+            SensorKind::Automation { assets } if assets.is_empty() => {
+                !others.into_iter().any(|other| matches!(&other.kind, SensorKind::Automation { assets } if names(assets)))
+            }
+            SensorKind::Automation { assets } => names(assets),
+            SensorKind::Standard | SensorKind::RunStatus { .. } | SensorKind::Asset { .. } => false,
+        }
+    }
+
+    /// The same with the sensor [`DEFAULT_AUTOMATION_SENSOR`] (stopped unless someone starts it), where there is a
+    /// condition that no other sensor evaluates.
+    pub fn with_default_automation(mut self) -> Self {
+        let default = SensorSpec {
+            name: DEFAULT_AUTOMATION_SENSOR.to_owned(),
+            description: "evaluates the automation conditions that no other sensor evaluates".to_owned(),
+            kind: SensorKind::Automation { assets: Vec::new() },
+            minimum_interval_s: 30,
+            ..SensorSpec::default()
+        };
+        let assets = self.assets.iter().filter(|asset| asset.automation.is_some()).map(|asset| &asset.key);
+        let checks = self.checks.iter().filter(|check| check.automation.is_some()).map(|check| &check.asset_key);
+        let is_evaluated = |asset: &String| self.sensors.iter().any(|sensor| self.evaluates(sensor, asset));
+        if assets.chain(checks).any(|asset| !is_evaluated(asset)) {
+            self.sensors.push(default);
+        }
+        self
+    }
+
     /// The job of that name.
     pub fn job(&self, name: &str) -> Option<&JobSpec> {
         self.jobs.iter().find(|job| job.name == name)
@@ -274,5 +307,33 @@ impl LocationSnapshot {
     /// The partitions definition of that name.
     pub fn partitions(&self, name: &str) -> Option<&PartitionsDefinition> {
         self.partitions.iter().find(|spec| spec.name == name).map(|spec| &spec.definition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AssetSpec, DEFAULT_AUTOMATION_SENSOR, LocationSnapshot, SensorKind, SensorSpec};
+    use crate::automation::AutomationCondition;
+
+    #[test]
+    fn the_default_automation_sensor_is_there_where_a_condition_is_left_and_is_stopped() {
+        let asset = |key: &str| AssetSpec {
+            key: key.into(),
+            automation: Some(AutomationCondition::eager()),
+            ..AssetSpec::default()
+        };
+        let own = SensorSpec {
+            name: "own".into(),
+            kind: SensorKind::Automation { assets: vec!["a".into()] },
+            ..SensorSpec::default()
+        };
+        let snapshot = LocationSnapshot { assets: vec![asset("a")], sensors: vec![own], ..LocationSnapshot::default() };
+        assert_eq!(snapshot.clone().with_default_automation(), snapshot);
+        let snapshot = LocationSnapshot { assets: vec![asset("a"), asset("b")], ..snapshot };
+        let whole = snapshot.with_default_automation();
+        let default = &whole.sensors[1];
+        assert_eq!((default.name.as_str(), default.running_by_default), (DEFAULT_AUTOMATION_SENSOR, false));
+        assert!(whole.evaluates(default, "b") && !whole.evaluates(default, "a"));
+        assert_eq!(whole.clone().with_default_automation(), whole);
     }
 }

@@ -54,6 +54,7 @@ use catchment_ledger::SharedLedger;
 use catchment_model::{Code, Problem};
 use catchment_settings::config::OperatorConfig;
 use catchment_settings::lock::Lock;
+use catchment_settings::wake::Hint;
 use catchment_settings::{Home, task, wake};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -243,7 +244,10 @@ async fn forward_hints(daemon: Arc<Daemon>, listener: Arc<wake::Listener>) {
     loop {
         tokio::select! {
             () = daemon.context.stop.cancelled() => return,
-            () = listener.woken() => daemon.context.hints.all(),
+            hint = listener.woken() => match hint {
+                Hint::Runs => daemon.context.hints.runs(),
+                Hint::Anything => daemon.context.hints.all(),
+            },
         }
     }
 }

@@ -19,7 +19,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::automation;
 use crate::context::Context;
 use crate::reconcile::{Reconcile, drive};
 use crate::schedules::Schedule;
@@ -93,12 +92,10 @@ impl Supervisor {
 
     fn defined(&self, location: &str, snapshot: &LocationSnapshot) -> Vec<(Instigator, Definition)> {
         let sensor = |spec: SensorSpec| (Instigator::sensor(location, &spec.name), Definition::Sensor(spec));
+        let is_automation = |spec: &&SensorSpec| matches!(spec.kind, SensorKind::Automation { .. });
         match self.role {
-            Role::Sensors => {
-                let evaluated = |spec: &&SensorSpec| !matches!(spec.kind, SensorKind::Automation { .. });
-                snapshot.sensors.iter().filter(evaluated).cloned().map(sensor).collect()
-            }
-            Role::Automation => automation::sensors_of(snapshot).into_iter().map(sensor).collect(),
+            Role::Sensors => snapshot.sensors.iter().filter(|spec| !is_automation(spec)).cloned().map(sensor).collect(),
+            Role::Automation => snapshot.sensors.iter().filter(is_automation).cloned().map(sensor).collect(),
             Role::Schedules => {
                 let defined = |spec: &ScheduleSpec| {
                     (Instigator::schedule(location, &spec.name), Definition::Schedule(Box::new(spec.clone())))

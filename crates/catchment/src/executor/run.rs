@@ -210,5 +210,5 @@ async fn end(instance: &SharedInstance, lease: Lease, command: Command) -> Resul
 }
 
 fn wake_daemon(resources: &Resources) {
-    wake::wake(&resources.surroundings().home.daemon_socket());
+    wake::wake_for_runs(&resources.surroundings().home.daemon_socket());
 }

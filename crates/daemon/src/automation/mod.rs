@@ -12,7 +12,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use catchment_core::automation::{AutomationCondition, AutomationState, evaluate};
-use catchment_core::definitions::{DEFAULT_AUTOMATION_SENSOR, LocationSnapshot, SensorKind, SensorSpec};
+use catchment_core::definitions::{LocationSnapshot, SensorSpec};
 use catchment_core::partitions::PartitionSubset;
 use catchment_core::sensor::{RunRequest, SensorResult};
 use catchment_core::{EventKind, Instigator};
@@ -54,44 +54,16 @@ struct Subject {
     condition: AutomationCondition,
 }
 
-/// The automation sensors of a location: those that it defines, and the default one where a condition is left that
-/// none of them evaluates.
-pub(crate) fn sensors_of(snapshot: &LocationSnapshot) -> Vec<SensorSpec> {
-    let is_automation = |spec: &&SensorSpec| matches!(spec.kind, SensorKind::Automation { .. });
-    let mut sensors: Vec<_> = snapshot.sensors.iter().filter(is_automation).cloned().collect();
-    let default = SensorSpec {
-        name: DEFAULT_AUTOMATION_SENSOR.to_owned(),
-        description: "evaluates the automation conditions that no other sensor evaluates".to_owned(),
-        kind: SensorKind::Automation { assets: Vec::new() },
-        ..SensorSpec::default()
-    };
-    let has_default = sensors.iter().any(|sensor| sensor.name == default.name);
-    if !has_default && !subjects(snapshot, &default).is_empty() {
-        sensors.push(default);
-    }
-    sensors
-}
-
 /// What a sensor evaluates, what is upstream first.
 fn subjects(snapshot: &LocationSnapshot, sensor: &SensorSpec) -> Vec<Subject> {
-    let assets_of = |spec: &SensorSpec| match &spec.kind {
-        SensorKind::Automation { assets } => assets.clone(),
-        _ => Vec::new(),
-    };
-    let own = assets_of(sensor);
-    let others: Vec<_> = snapshot.sensors.iter().filter(|s| s.name != sensor.name).flat_map(assets_of).collect();
-    let is_own = |asset: &str| {
-        let named = |list: &[String]| list.iter().any(|key| key == asset);
-        if own.is_empty() { !named(&others) } else { named(&own) }
-    };
     let assets = view::upstream_first(snapshot)
         .into_iter()
-        .filter(|asset| is_own(&asset.key))
+        .filter(|asset| snapshot.evaluates(sensor, &asset.key))
         .filter_map(|asset| Some(Subject { key: asset.key.clone(), condition: asset.automation.clone()? }));
     let checks = snapshot
         .checks
         .iter()
-        .filter(|check| is_own(&check.asset_key))
+        .filter(|check| snapshot.evaluates(sensor, &check.asset_key))
         .filter_map(|check| Some(Subject { key: check.key(), condition: check.automation.clone()? }));
     assets.chain(checks).collect()
 }

@@ -9,3 +9,4 @@ mod retention;
 mod schedules;
 mod sensors;
 mod stage;
+mod together;

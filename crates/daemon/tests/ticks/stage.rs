@@ -36,6 +36,8 @@ type AtTime = Box<dyn FnMut(Timestamp) -> Result<SensorResult, Problem> + Send>;
 pub(crate) struct Fake {
     pub(crate) is_away: AtomicBool,
     pub(crate) hangs: AtomicBool,
+    /// The only sensor that hangs, where it is not all of them.
+    pub(crate) hanging: Mutex<Option<String>>,
     pub(crate) asked: AtomicUsize,
     sensors: Mutex<HashMap<String, Evaluate>>,
     schedules: Mutex<HashMap<String, AtTime>>,
@@ -106,6 +108,9 @@ impl LocationClient for Fake {
             Some(evaluate) => evaluate(cursor, input),
             None => Ok(SensorResult::default()),
         };
+        if self.hanging.lock().unwrap().as_deref() == Some(sensor) {
+            std::future::pending::<()>().await;
+        }
         self.evaluated(outcome).await
     }
 
@@ -191,6 +196,7 @@ impl Locations for Fixed {
 
 pub(crate) struct Stage {
     _folder: tempfile::TempDir,
+    pub(crate) home: Home,
     pub(crate) context: Context,
     pub(crate) instance: SharedInstance,
     pub(crate) locations: Arc<Fixed>,
@@ -219,7 +225,7 @@ impl Stage {
         locations.set(LOCATION, snapshot, fake.clone(), true, at(BEGIN));
         let config = Arc::new(OperatorConfig::from_yaml(yaml, |_| None).unwrap());
         let context = Context::new(instance.clone(), locations.clone(), config, clock);
-        Self { _folder: folder, context, instance, locations, fake, time }
+        Self { _folder: folder, home, context, instance, locations, fake, time }
     }
 
     /// Another daemon on the same state: what was in memory is gone.

@@ -157,6 +157,6 @@ async fn cancel(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Jso
     let before = find(&app, id).await?;
     let run = app.instance().command(id, Command::Cancel, None, None, clock::now()).await?;
     app.record("run.cancel", "run", &id.to_string(), json!({"status": before.status.as_str()})).await?;
-    wake::wake(&app.home().daemon_socket());
+    wake::wake_for_runs(&app.home().daemon_socket());
     Ok(Json(RunView::new(run, false)))
 }
