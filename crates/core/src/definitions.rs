@@ -272,9 +272,9 @@ impl LocationSnapshot {
         let names = |assets: &[String]| assets.iter().any(|key| key == asset);
         let others = self.sensors.iter().filter(|other| other.name != sensor.name);
         match &sensor.kind {
-            SensorKind::Automation { assets } if assets.is_empty() => {
-                !others.into_iter().any(|other| matches!(&other.kind, SensorKind::Automation { assets } if names(assets)))
-            }
+            SensorKind::Automation { assets } if assets.is_empty() => !others
+                .into_iter()
+                .any(|other| matches!(&other.kind, SensorKind::Automation { assets } if names(assets))),
             SensorKind::Automation { assets } => names(assets),
             SensorKind::Standard | SensorKind::RunStatus { .. } | SensorKind::Asset { .. } => false,
         }

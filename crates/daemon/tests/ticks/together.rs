@@ -175,9 +175,8 @@ async fn every_kind_of_daemon_has_its_heartbeat_and_a_sensor_that_lies_behind_sh
     for _ in 0..5 {
         stage.ended(LOCATION, "job", true).await;
     }
-    let beat = async |daemon: &str| {
-        stage.instance.heartbeats().await.unwrap().into_iter().find(|beat| beat.daemon == daemon)
-    };
+    let beat =
+        async |daemon: &str| stage.instance.heartbeats().await.unwrap().into_iter().find(|beat| beat.daemon == daemon);
     until("a heartbeat with the lag", async || beat("SENSOR").await.is_some_and(|beat| beat.lag > 0)).await;
     for name in [
         "ASSET",
