@@ -8,6 +8,7 @@
 //! - [`freshness`]: how each asset with a policy stands;
 //! - [`alerts`]: tells of what the rules of `catchment.yaml` ask for;
 //! - [`retention`]: removes what is kept no longer;
+//! - [`term`]: all of these, for as long as this daemon leads;
 //! - `queue`: launches queued runs (who may start is decided in `catchment_core::queue`);
 //! - `monitor`: leases, cancels and ends of processes; `recovery` is what it does about a run that was lost,
 //!   `scratch` what is left to remove; `retries` runs failed runs again;
@@ -32,7 +33,7 @@ mod ledger_sync;
 pub mod locations;
 mod monitor;
 mod queue;
-mod reconcile;
+pub mod reconcile;
 mod recovery;
 pub mod retention;
 mod retries;
@@ -40,16 +41,15 @@ pub mod schedules;
 mod scratch;
 pub mod sensors;
 mod supervisor;
+pub mod term;
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use catchment_core::RunId;
 use catchment_instance::SharedInstance;
-use catchment_launchers::{Exit, SharedLauncher};
+use catchment_launchers::SharedLauncher;
 use catchment_ledger::SharedLedger;
 use catchment_model::{Code, Problem};
 use catchment_settings::config::OperatorConfig;
@@ -60,10 +60,11 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 use crate::context::{Clock, Context};
-use crate::ledger_sync::LedgerSync;
 use crate::locations::SharedLocations;
 use crate::reconcile::drive;
 use crate::supervisor::{Role, Supervisor};
+use crate::term::Term;
+pub(crate) use crate::term::Daemon;
 
 /// How long tasks may take to let go after a shutdown, before they are dropped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -85,61 +86,6 @@ pub struct DaemonConfig {
     pub config: Arc<OperatorConfig>,
     /// What tells the time.
     pub clock: Clock,
-}
-
-/// What the tasks of one term share that see runs through.
-pub(crate) struct Daemon {
-    pub(crate) context: Context,
-    pub(crate) home: Home,
-    pub(crate) ledger: SharedLedger,
-    pub(crate) launcher: SharedLauncher,
-    children: Mutex<Children>,
-}
-
-/// The processes that this daemon has launched: it hears of their end itself.
-#[derive(Debug, Default)]
-struct Children {
-    alive: HashSet<(RunId, i64)>,
-    ended: Vec<Exit>,
-}
-
-impl Daemon {
-    /// What the tasks of one term share: the state is written through a handle that is fenced with its epoch.
-    pub(crate) fn new(config: &DaemonConfig, epoch: i64) -> Self {
-        let DaemonConfig { home, instance, ledger, locations, launcher, config, clock } = config.clone();
-        let mut context = Context::new(instance.fenced(epoch), locations, config, clock);
-        context.ledger_sync = Some(Arc::new(LedgerSync::new(context.instance.clone(), ledger.clone())));
-        Self { context, home, ledger, launcher, children: Mutex::default() }
-    }
-
-    fn children(&self) -> std::sync::MutexGuard<'_, Children> {
-        self.children.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes that a process is being launched, or that its launch has failed.
-    pub(crate) fn set_child(&self, run_id: RunId, epoch: i64, alive: bool) {
-        let mut children = self.children();
-        if alive {
-            children.alive.insert((run_id, epoch));
-        } else {
-            children.alive.remove(&(run_id, epoch));
-        }
-    }
-
-    /// Whether the end of this process will be reported.
-    pub(crate) fn is_child(&self, run_id: RunId, epoch: i64) -> bool {
-        self.children().alive.contains(&(run_id, epoch))
-    }
-
-    /// The processes that have ended since the last call.
-    pub(crate) fn take_ended(&self) -> Vec<Exit> {
-        let mut children = self.children();
-        let ended = std::mem::take(&mut children.ended);
-        for exit in &ended {
-            children.alive.remove(&(exit.run_id, exit.epoch));
-        }
-        ended
-    }
 }
 
 /// Runs the daemon until `shutdown` comes true. Runs that work go on working; the next daemon takes them up. Where
@@ -166,8 +112,8 @@ pub async fn run(config: DaemonConfig, shutdown: impl Future<Output = ()> + Send
             epoch = leader::win(&config.instance, &holder) => epoch,
         };
         tracing::info!(epoch, "the daemon leads");
-        let daemon = Arc::new(Daemon::new(&config, epoch));
-        let over = term(&daemon, listener.clone(), &holder, epoch, shutdown.as_mut()).await?;
+        let term = Term::new(&config, epoch);
+        let over = lead(&term, listener.clone(), &holder, epoch, shutdown.as_mut()).await?;
         if over {
             leader::resign(&config.instance, &holder).await;
             return Ok(());
@@ -176,46 +122,37 @@ pub async fn run(config: DaemonConfig, shutdown: impl Future<Output = ()> + Send
 }
 
 /// Works while this daemon leads. Answers whether it is to end (or has only lost the lead).
-async fn term(
-    daemon: &Arc<Daemon>,
+async fn lead(
+    term: &Term,
     listener: Arc<wake::Listener>,
     holder: &leader::Holder,
     epoch: i64,
     shutdown: impl Future<Output = ()>,
 ) -> Result<bool, Problem> {
-    recovery::put_back_what_was_never_spawned(daemon).await;
-    let context = daemon.context.clone();
+    term.begin().await;
+    let context = term.context().clone();
     let mut tasks = FuturesUnordered::new();
-    let lead = leader::keep(daemon.context.instance.clone(), holder.clone(), epoch, daemon.context.stop.clone());
-    tasks.push(task::spawn("lead", lead));
-    tasks.push(task::spawn("wake", forward_hints(daemon.clone(), listener)));
-    tasks.push(task::spawn("exits", gather_exits(daemon.clone())));
-    tasks.push(task::spawn("queue", drive(queue::Queue::new(daemon.clone()), context.clone())));
-    tasks.push(task::spawn("monitor", drive(monitor::Monitor::new(daemon.clone()), context.clone())));
-    tasks.push(task::spawn("retries", drive(retries::Retries::new(daemon.clone()), context.clone())));
-    tasks.push(task::spawn("backfills", drive(backfills::Backfills::new(context.clone()), context.clone())));
-    for (name, role) in [("sensors", Role::Sensors), ("automation", Role::Automation), ("schedules", Role::Schedules)] {
-        tasks.push(task::spawn(name, drive(Supervisor::new(context.clone(), role), context.clone())));
-    }
+    let keep = leader::keep(context.instance.clone(), holder.clone(), epoch, context.stop.clone());
+    tasks.push(task::spawn("lead", keep));
+    tasks.push(task::spawn("wake", forward_hints(context.clone(), listener)));
+    tasks.push(task::spawn("exits", term.gather_exits()));
     tasks.push(task::spawn("definitions", forward_changes(context.clone())));
-    tasks.push(task::spawn("freshness", drive(freshness::Freshness::new(context.clone()), context.clone())));
-    tasks.push(task::spawn("alerts", drive(alerts::Watcher::new(context.clone()), context.clone())));
-    tasks.push(task::spawn("alert delivery", drive(alerts::Deliverer::new(context.clone())?, context.clone())));
-    tasks.push(task::spawn("retention", drive(retention::Retention::new(context.clone()), context.clone())));
-    if let Some(sync) = &context.ledger_sync {
-        let follower = ledger_sync::LedgerFollower::new(context.clone(), sync.clone());
-        tasks.push(task::spawn("ledger_sync", drive(follower, context.clone())));
+    for work in term.tasks()? {
+        tasks.push(task::spawn("reconcile", drive(work, context.clone())));
+    }
+    for role in Role::ALL {
+        tasks.push(task::spawn("instigators", drive(Supervisor::new(context.clone(), role), context.clone())));
     }
 
     let outcome = tokio::select! {
         biased;
         () = shutdown => Ok(true),
-        () = daemon.context.stop.cancelled() => Ok(false),
+        () = context.stop.cancelled() => Ok(false),
         Some(ended) = tasks.next() => Err(Problem::new(Code::Bug, "a task of the daemon has ended")
             .cause(ended.err().map_or_else(|| "it returned".to_owned(), |e| e.to_string()))
             .remedy("start the daemon again, and report this as a bug of Catchment")),
     };
-    daemon.context.stop.cancel();
+    context.stop.cancel();
     let all_ended = async { while tasks.next().await.is_some() {} };
     if tokio::time::timeout(SHUTDOWN_GRACE, all_ended).await.is_err() {
         tracing::warn!("tasks of the daemon had not let go in time; what they were at is taken up by the next one");
@@ -240,28 +177,14 @@ async fn forward_changes(context: Context) {
 }
 
 /// Passes on the hints of other processes. A socket that fails leaves the intervals, so nothing is lost.
-async fn forward_hints(daemon: Arc<Daemon>, listener: Arc<wake::Listener>) {
+async fn forward_hints(context: Context, listener: Arc<wake::Listener>) {
     loop {
         tokio::select! {
-            () = daemon.context.stop.cancelled() => return,
+            () = context.stop.cancelled() => return,
             hint = listener.woken() => match hint {
-                Hint::Runs => daemon.context.hints.runs(),
-                Hint::Anything => daemon.context.hints.all(),
+                Hint::Runs => context.hints.runs(),
+                Hint::Anything => context.hints.all(),
             },
-        }
-    }
-}
-
-/// Notes the ends of processes for the monitor. They are lost with the daemon; the next one looks at `/proc`.
-async fn gather_exits(daemon: Arc<Daemon>) {
-    loop {
-        tokio::select! {
-            () = daemon.context.stop.cancelled() => return,
-            exit = daemon.launcher.next_exit() => {
-                tracing::debug!(run_id = %exit.run_id, how = exit.how, "the process of a run has ended");
-                daemon.children().ended.push(exit);
-                daemon.context.hints.runs();
-            }
         }
     }
 }

@@ -19,7 +19,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// One concern of the daemon.
 #[async_trait]
-pub(crate) trait Reconcile: Send {
+pub trait Reconcile: Send {
     /// The name, in logs.
     fn name(&self) -> &str;
 
@@ -42,6 +42,29 @@ pub(crate) trait Reconcile: Send {
     /// # Errors
     /// Where it could not be done: it is logged, and tried again after a short wait.
     async fn step(&mut self) -> Result<Duration, Problem>;
+}
+
+#[async_trait]
+impl Reconcile for Box<dyn Reconcile> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn heartbeat(&self) -> Option<&'static str> {
+        (**self).heartbeat()
+    }
+
+    fn lag(&self) -> i64 {
+        (**self).lag()
+    }
+
+    fn hint(&self) -> Option<watch::Receiver<()>> {
+        (**self).hint()
+    }
+
+    async fn step(&mut self) -> Result<Duration, Problem> {
+        (**self).step().await
+    }
 }
 
 /// Runs a concern until the daemon stops.

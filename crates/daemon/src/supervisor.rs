@@ -40,6 +40,11 @@ pub(crate) enum Role {
     Schedules,
 }
 
+impl Role {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Sensors, Self::Automation, Self::Schedules];
+}
+
 /// The definition that a task works by.
 #[derive(Debug, Clone, PartialEq)]
 enum Definition {

@@ -1,0 +1,3 @@
+//! x
+pub mod flaky;
+pub mod world;
