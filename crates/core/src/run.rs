@@ -1,5 +1,6 @@
 //! Runs.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -17,11 +18,44 @@ pub struct RunId(pub Uuid);
 impl RunId {
     /// A new random id (UUID version 4).
     pub fn random() -> Self {
-        Self(Uuid::new_v4())
+        SEEDED.with_borrow_mut(|seeded| match seeded {
+            None => Self(Uuid::new_v4()),
+            Some(random) => {
+                let id = uuid::Builder::from_random_bytes(random.next().to_be_bytes());
+                Self(id.into_uuid())
+            }
+        })
     }
 
     /// What stands in an event that belongs to no run: one that was reported from outside, or by a sensor.
     pub const NONE: Self = Self(Uuid::nil());
+}
+
+thread_local! {
+    static SEEDED: RefCell<Option<Sequence>> = const { RefCell::new(None) };
+}
+
+/// From now on, the ids that [`RunId::random`] gives on this thread follow from a seed: for simulations that are to be
+/// played again.
+pub fn seed_run_ids(seed: u64) {
+    SEEDED.set(Some(Sequence(u128::from(seed) << 64)));
+}
+
+/// Numbers that look random: each is a mix of how many there were before (SplitMix64, twice).
+struct Sequence(u128);
+
+impl Sequence {
+    fn next(&mut self) -> u128 {
+        self.0 += 1;
+        let mix = |n: u64| {
+            let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            n ^ (n >> 31)
+        };
+        let (seed, count) = ((self.0 >> 64) as u64, self.0 as u64);
+        let low = mix(mix(seed).wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        u128::from(low) << 64 | u128::from(mix(low))
+    }
 }
 
 impl fmt::Display for RunId {

@@ -113,8 +113,7 @@ fn lost(what: &str) -> InstanceError {
 macro_rules! pass_on {
     ($trait:ident {
         $( $kind:ident $name:ident ( $($arg:ident : $ty:ty),* ) -> $ret:ty; )*
-        $( by hand { $($hand:tt)* } )?
-    }) => {
+    } by hand { $($hand:tt)* }) => {
         #[async_trait]
         impl $trait for Flaky {
             $(async fn $name(&self $(, $arg: $ty)*) -> Result<$ret> {
@@ -123,7 +122,7 @@ macro_rules! pass_on {
                 pass_on!(@$kind self $name answer);
                 if answer_lost { Err(lost("answer")) } else { answer }
             })*
-            $( $($hand)* )?
+            $($hand)*
         }
     };
     (@reads $self:ident $name:ident $answer:ident) => {};
@@ -145,8 +144,7 @@ pass_on! { Runs {
     writes delete_run(run_id: RunId) -> ();
     writes purge_runs(ended_before: Timestamp, limit: u32) -> u64;
     reads run_tags(key: Option<&str>, prefix: &str, limit: u32) -> Vec<String>;
-    by hand {
-
+} by hand {
         async fn enqueue_once(&self, key: RunKey, run: NewRun, now: Timestamp) -> Result<Enqueued> {
             let answer_lost = self.way().await?;
             let answer = if self.planted == Some(Planted::ForgottenRunKey) {
@@ -188,8 +186,8 @@ pass_on! { Runs {
             self.check_lease("renew", Some(lease), before, answer.is_ok());
             if answer_lost { Err(lost("answer")) } else { answer }
         }
-    }
-} }
+}
+}
 
 pass_on! { Events {
     reads run_events(run_id: RunId, after: i64, limit: u32) -> Vec<Event>;
@@ -197,8 +195,7 @@ pass_on! { Events {
     reads events(filter: &EventFilter, before: Option<i64>, limit: u32) -> Vec<Event>;
     reads last_event_id() -> i64;
     writes purge_events(before: Timestamp, limit: u32) -> u64;
-    by hand {
-
+} by hand {
         async fn append(&self, events: &[NewEvent], lease: Option<Lease>) -> Result<i64> {
             let answer_lost = self.way().await?;
             let before = lease.and_then(|lease| self.newest_epoch(lease.run_id));
@@ -209,8 +206,8 @@ pass_on! { Events {
             }
             if answer_lost { Err(lost("answer")) } else { answer }
         }
-    }
-} }
+}
+}
 
 pass_on! { Instigators {
     reads instigator(instigator: &Instigator) -> InstigatorState;
@@ -225,8 +222,7 @@ pass_on! { Instigators {
     writes purge_ticks(kind: InstigatorKind, statuses: &[TickStatus], before: Timestamp, limit: u32) -> u64;
     reads unfinished_claims(sensor: &Instigator, limit: u32) -> Vec<Claim>;
     writes finish_claims(sensor: &Instigator, claims: &[ClaimKey]) -> ();
-    by hand {
-
+} by hand {
         async fn admit(&self, tick: i64, result: SensorResult, origins: &[RunId], now: Timestamp) -> Result<Admitted> {
             let answer_lost = self.way().await?;
             if self.planted == Some(Planted::HastyCursor)
@@ -242,15 +238,15 @@ pass_on! { Instigators {
             }
             if answer_lost { Err(lost("answer")) } else { answer }
         }
-    }
-} }
+}
+}
 
 pass_on! { Partitions {
     writes add_partitions(definition: &str, keys: &[String]) -> Vec<String>;
     writes delete_partitions(definition: &str, keys: &[String]) -> Vec<String>;
     reads partitions(definition: &str) -> Vec<String>;
     reads has_partition(definition: &str, key: &str) -> bool;
-} }
+} by hand {} }
 
 pass_on! { Assets {
     reads assets(keys: &[String], after: Option<&str>, limit: u32) -> Vec<AssetRecord>;
@@ -259,22 +255,21 @@ pass_on! { Assets {
     writes wipe_asset(asset_key: &str, partitions: Option<&[String]>, now: Timestamp) -> ();
     reads check_executions(asset_key: &str, check_name: &str, before: Option<i64>, limit: u32) -> Vec<CheckExecution>;
     reads latest_checks(asset_keys: &[String]) -> Vec<CheckExecution>;
-} }
+} by hand {} }
 
 pass_on! { Backfills {
     writes request_backfill(backfill: NewBackfill, now: Timestamp) -> Backfill;
     reads backfill(id: &BackfillId) -> Option<Backfill>;
     reads backfills(filter: &BackfillFilter, before: Option<&BackfillId>, limit: u32) -> Vec<Backfill>;
     writes update_backfill(backfill: &Backfill) -> Backfill;
-} }
+} by hand {} }
 
 pass_on! { Pools {
     reads pools() -> Vec<Pool>;
     writes set_pool_limit(pool: &str, limit: Option<u32>) -> ();
     writes free_slot(pool: &str, run_id: RunId, step_key: &str) -> ();
     writes free_slots_of(run_id: RunId) -> u64;
-    by hand {
-
+} by hand {
         async fn claim_slot(
             &self,
             pool: &str,
@@ -294,15 +289,15 @@ pass_on! { Pools {
             }
             if answer_lost { Err(lost("answer")) } else { answer }
         }
-    }
-} }
+}
+}
 
 pass_on! { Automations {
     reads automation_states(location: &str) -> Vec<(String, Value)>;
     writes save_automation(location: &str, states: &[(String, Value)], records: &[AutomationRecord]) -> ();
     reads evaluations(key: &str, before: Option<i64>, limit: u32) -> Vec<AutomationRecord>;
     writes purge_evaluations(before: Timestamp, limit: u32) -> u64;
-} }
+} by hand {} }
 
 pass_on! { Alerts {
     writes raise(alerts: &[NewAlert], follower: Option<(&str, i64)>, now: Timestamp) -> ();
@@ -311,29 +306,29 @@ pass_on! { Alerts {
     writes alert_failed(id: i64, error: &str, next: Option<Timestamp>) -> ();
     reads alerts(before: Option<i64>, limit: u32) -> Vec<Alert>;
     writes purge_alerts(before: Timestamp, limit: u32) -> u64;
-} }
+} by hand {} }
 
 pass_on! { Locations {
     reads locations() -> Vec<LocationRecord>;
     writes save_location(location: &LocationRecord) -> ();
     writes forget_location(name: &str) -> ();
-} }
+} by hand {} }
 
 pass_on! { Leadership {
     reads lead(holder: &str, until: Timestamp, now: Timestamp) -> Leading;
     reads resign(holder: &str) -> ();
     reads leader() -> Option<Leading>;
-} }
+} by hand {} }
 
 pass_on! { Heartbeats {
     writes beat(beat: &Heartbeat) -> ();
     reads heartbeats() -> Vec<Heartbeat>;
-} }
+} by hand {} }
 
 pass_on! { Cursors {
     reads follow_cursor(name: &str) -> i64;
     writes set_follow_cursor(name: &str, event_id: i64) -> ();
-} }
+} by hand {} }
 
 impl Instance for Flaky {
     fn fenced(&self, epoch: i64) -> SharedInstance {

@@ -1,6 +1,7 @@
 //! Time, chance and the actors: everything that happens does so here, one thing after the other, as the seed says.
 
 use std::cell::Cell;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -37,6 +38,12 @@ struct Actor {
     process: Process,
     until: i64,
     future: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "World at {}", self.now())
+    }
 }
 
 impl World {
