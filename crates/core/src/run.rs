@@ -20,10 +20,7 @@ impl RunId {
     pub fn random() -> Self {
         SEEDED.with_borrow_mut(|seeded| match seeded {
             None => Self(Uuid::new_v4()),
-            Some(random) => {
-                let id = uuid::Builder::from_random_bytes(random.next().to_be_bytes());
-                Self(id.into_uuid())
-            }
+            Some(sequence) => Self(uuid::Builder::from_random_bytes(sequence.next().to_be_bytes()).into_uuid()),
         })
     }
 
@@ -38,23 +35,26 @@ thread_local! {
 /// From now on, the ids that [`RunId::random`] gives on this thread follow from a seed: for simulations that are to be
 /// played again.
 pub fn seed_run_ids(seed: u64) {
-    SEEDED.set(Some(Sequence(u128::from(seed) << 64)));
+    SEEDED.set(Some(Sequence { seed, count: 0 }));
 }
 
-/// Numbers that look random: each is a mix of how many there were before (SplitMix64, twice).
-struct Sequence(u128);
+/// Numbers that look random and are not.
+struct Sequence {
+    seed: u64,
+    count: u64,
+}
 
 impl Sequence {
+    /// The next one: a mix (SplitMix64) of the seed and of how many there were before.
     fn next(&mut self) -> u128 {
-        self.0 += 1;
         let mix = |n: u64| {
             let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             n ^ (n >> 31)
         };
-        let (seed, count) = ((self.0 >> 64) as u64, self.0 as u64);
-        let low = mix(mix(seed).wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        u128::from(low) << 64 | u128::from(mix(low))
+        self.count += 1;
+        let high = mix(mix(self.seed).wrapping_add(self.count.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        u128::from(high) << 64 | u128::from(mix(high))
     }
 }
 

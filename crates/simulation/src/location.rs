@@ -179,7 +179,7 @@ impl SimLocations {
             loaded_at: Some(now),
             problem: None,
             is_here: true,
-            server_id: Some("1".into()),
+            server_id: "1".into(),
             since: now,
             client: Arc::new(SimClient { world, inbox }),
         };
