@@ -76,6 +76,7 @@ impl Flaky {
 
     /// After a write went through: was this the leader?
     fn check_leader(&self, call: &str) {
+        self.world.written();
         let Some(epoch) = self.epoch else { return };
         if let Ok(Some(leader)) = self.world.at_once(self.bare.leader())
             && leader.epoch != epoch

@@ -32,9 +32,8 @@ pub const ASSET: &str = "tiles";
 /// What it defines.
 pub fn snapshot() -> LocationSnapshot {
     let step = StepSpec { key: "step_0".into(), ..StepSpec::default() };
-    let definition = PartitionsDefinition::with_keys(["a", "b", "c", "d", "e"]).unwrap_or(PartitionsDefinition::Dynamic {
-        name: "none".into(),
-    });
+    let definition = PartitionsDefinition::with_keys(["a", "b", "c", "d", "e"])
+        .unwrap_or(PartitionsDefinition::Dynamic { name: "none".into() });
     LocationSnapshot {
         location: LOCATION.into(),
         jobs: vec![JobSpec { name: JOB.into(), steps: vec![step.clone()], ..JobSpec::default() }],

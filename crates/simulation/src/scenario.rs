@@ -32,7 +32,7 @@ use crate::world::{Actors, Process, World};
 /// The most runs that may work at once.
 const AT_ONCE: usize = 3;
 /// How long things go wrong, in milliseconds.
-const TROUBLE: i64 = 90_000;
+const TROUBLE: i64 = 45_000;
 /// How long they then have to come to an end.
 const PEACE: i64 = 600_000;
 
@@ -75,11 +75,19 @@ pub fn play(setup: Setup, runtime: &tokio::runtime::Handle) -> Report {
     stage.spawn_trouble(daemons);
     let start = world.now();
     let mut seen = Watch::default();
-    actors.run(&world, after(start, TROUBLE), |_| seen.look(&stage));
+    actors.run(&world, after(start, TROUBLE), || {
+        seen.look(&stage);
+        false
+    });
     world.tell(|| "peace".into());
     // New daemons, which nothing happens to, find what was left.
     stage.make_peace();
-    actors.run(&world, after(start, TROUBLE + PEACE), |_| seen.look(&stage));
+    let mut looked = 0;
+    actors.run(&world, after(start, TROUBLE + PEACE), || {
+        seen.look(&stage);
+        let second = world.now().as_second();
+        std::mem::replace(&mut looked, second) != second && stage.is_quiet()
+    });
     seen.check_end(&stage);
     Report { violations: world.violations(), trace: world.trace(), runs: seen.runs }
 }
@@ -94,9 +102,8 @@ impl Stage {
         let root = if memory.is_dir() { memory } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new().prefix("simulation-").tempdir_in(root).expect("a folder can be made");
         let home = Home::open(folder.path()).expect("a home can be made");
-        let real: SharedInstance = Arc::new(
-            world.at_once(SqlInstance::open_sqlite(home.instance_db())).expect("a state can be made"),
-        );
+        let real: SharedInstance =
+            Arc::new(world.at_once(SqlInstance::open_sqlite(home.instance_db())).expect("a state can be made"));
         let ledger = Arc::new(world.at_once(SqliteLedger::open(home.ledger_db())).expect("a ledger can be made"));
         world.at_once(real.set_pool_limit(POOL, Some(POOL_SLOTS))).expect("the state can be written");
         let faults = Faults { lost_request: 15, lost_answer: 15, slow: 5 };
@@ -173,6 +180,26 @@ impl Stage {
         });
     }
 
+    /// Whether nothing is left to do.
+    fn is_quiet(&self) -> bool {
+        let live = self.world.at_once(self.state.live_runs()).unwrap_or_default();
+        let open = |backfill: &catchment_core::backfill::Backfill| !backfill.status.is_final();
+        let backfills = self.world.at_once(self.state.backfills(&Default::default(), None, 100)).unwrap_or_default();
+        let runs = self.world.at_once(self.state.runs(&RunFilter::default(), None, 1000)).unwrap_or_default();
+        let undecided = runs.iter().any(|run| {
+            run.status == RunStatus::Failure
+                && (!run.tags.contains_key(tags::FAILURE_REASON)
+                    || run.tags.get(tags::WILL_RETRY).is_some_and(|will| will == "true")
+                        && !run.tags.contains_key(tags::AUTO_RETRY_RUN_ID))
+        });
+        live.is_empty() && !undecided && !backfills.iter().any(open) && self.cursor() == Some(self.inbox.len())
+    }
+
+    fn cursor(&self) -> Option<usize> {
+        let sensor = self.world.at_once(self.state.instigator(&Instigator::sensor(LOCATION, SENSOR)));
+        sensor.ok()?.cursor?.parse().ok()
+    }
+
     fn make_peace(&self) {
         self.world.kill(Process(0));
         self.inbox.put();
@@ -188,6 +215,7 @@ fn cancel_one(world: &World, state: &SharedInstance, command: Command) {
     let run = &live[world.random().usize(0..live.len())];
     world.tell(|| format!("someone asks: {}", command.name()));
     // It may have ended, or been asked for before.
+    world.written();
     world.at_once(state.command(run.run_id, command, None, None, world.now())).ok();
 }
 
@@ -260,9 +288,11 @@ async fn daemon(world: Arc<World>, config: DaemonConfig, process: Process) {
 }
 
 async fn pause(world: &Arc<World>, wait: Duration) {
-    // Hints shorten most waits.
-    let wait = i64::try_from(wait.as_millis()).unwrap_or(1_000).clamp(5, 3_000);
-    let wait = world.random().i64(1..=wait);
+    // A hint may shorten any wait.
+    let mut wait = i64::try_from(wait.as_millis()).unwrap_or(1_000).clamp(5, 5_000);
+    if world.happens(300) {
+        wait = world.random().i64(1..=wait);
+    }
     world.sleep(wait).await;
 }
 
@@ -270,6 +300,7 @@ async fn pause(world: &Arc<World>, wait: Duration) {
 #[derive(Default)]
 struct Watch {
     last_event: i64,
+    writes: u64,
     ended: BTreeMap<String, EventKind>,
     /// Steps of the pool that work, by run and key.
     pooled: BTreeSet<(String, String)>,
@@ -280,6 +311,9 @@ impl Watch {
     /// Only what has happened since the last look is looked at.
     fn look(&mut self, stage: &Stage) {
         let world = &stage.world;
+        if std::mem::replace(&mut self.writes, world.writes()) == world.writes() {
+            return;
+        }
         let kinds = &[
             EventKind::RunStarting,
             EventKind::RunStart,
@@ -366,7 +400,11 @@ impl Watch {
         }
         for backfill in world.at_once(stage.state.backfills(&Default::default(), None, 100)).unwrap_or_default() {
             if !backfill.status.is_final() {
-                world.violated(format!("the backfill {} is {} for good", backfill.request.id, backfill.status.as_str()));
+                world.violated(format!(
+                    "the backfill {} is {} for good",
+                    backfill.request.id,
+                    backfill.status.as_str()
+                ));
             }
         }
         let retried = runs.iter().filter_map(|run| run.parent_run_id).collect::<Vec<_>>();
@@ -377,8 +415,7 @@ impl Watch {
         if pools.iter().any(|pool| !pool.slots.is_empty() || !pool.waiting.is_empty()) {
             world.violated("slots are held by runs that have ended".into());
         }
-        let sensor = world.at_once(stage.state.instigator(&Instigator::sensor(LOCATION, SENSOR)));
-        let cursor = sensor.ok().and_then(|state| state.cursor).and_then(|cursor| cursor.parse::<usize>().ok());
+        let cursor = stage.cursor();
         if cursor != Some(stage.inbox.len()) {
             world.violated(format!("the sensor's cursor is {cursor:?} after {} things", stage.inbox.len()));
         }

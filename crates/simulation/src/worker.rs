@@ -67,7 +67,8 @@ impl Worker {
         };
         // An answer that is lost is asked for again: the run may have ended by it.
         for _ in 0..20 {
-            match self.state.command(self.lease.run_id, command.clone(), Some(self.lease), None, self.world.now()).await {
+            match self.state.command(self.lease.run_id, command.clone(), Some(self.lease), None, self.world.now()).await
+            {
                 Err(InstanceError::Database(_)) => self.world.sleep(500).await,
                 _ => return,
             }

@@ -22,6 +22,7 @@ thread_local! {
 pub struct World {
     now: AtomicI64,
     processes: AtomicU64,
+    writes: AtomicU64,
     random: Mutex<fastrand::Rng>,
     born: Mutex<Vec<Actor>>,
     dead: Mutex<Vec<Process>>,
@@ -52,6 +53,7 @@ impl World {
         Arc::new(Self {
             now: AtomicI64::new(1_800_000_000_000_000),
             processes: AtomicU64::new(1),
+            writes: AtomicU64::new(0),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             born: Mutex::default(),
             dead: Mutex::default(),
@@ -103,6 +105,16 @@ impl World {
         futures::executor::block_on(call)
     }
 
+    /// Notes that the state may have changed.
+    pub fn written(&self) {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the state may have changed.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
     /// Notes what happens.
     pub fn tell(&self, what: impl FnOnce() -> String) {
         let now = self.now.load(Ordering::Relaxed) - 1_800_000_000_000_000;
@@ -152,8 +164,8 @@ impl Future for Sleep {
 pub struct Actors(Vec<Actor>);
 
 impl Actors {
-    /// Lets the world go on until `end`, or until nobody is left; `between` is called after each step.
-    pub fn run(&mut self, world: &Arc<World>, end: Timestamp, mut between: impl FnMut(&Arc<World>)) {
+    /// Lets the world go on until `end`, or until nobody is left, or until `enough` says so: it is asked after each step.
+    pub fn run(&mut self, world: &Arc<World>, end: Timestamp, mut enough: impl FnMut() -> bool) {
         let end = end.as_microsecond();
         loop {
             self.0.append(&mut world.born.lock().unwrap_or_else(PoisonError::into_inner));
@@ -182,7 +194,9 @@ impl Actors {
                     self.0[place].until = if until == i64::MAX { now + LOOK_AGAIN } else { until };
                 }
             }
-            between(world);
+            if enough() {
+                return;
+            }
         }
     }
 

@@ -57,9 +57,8 @@ fn a_seed_plays_the_same_schedule_again() {
 
 fn finds(planted: Planted) {
     let runtime = runtime();
-    let found = (0..300).find(|seed| {
-        !play(Setup { seed: *seed, planted: Some(planted) }, runtime.handle()).violations.is_empty()
-    });
+    let found = (0..300)
+        .find(|seed| !play(Setup { seed: *seed, planted: Some(planted) }, runtime.handle()).violations.is_empty());
     assert!(found.is_some(), "{planted:?} was not found");
     println!("{planted:?} was found by seed {found:?}");
 }

@@ -219,7 +219,8 @@ pub struct RunMonitoring {
     /// From the launch of a process to its first word: 60 (Dagster: 180).
     #[serde(deserialize_with = "number")]
     pub start_timeout_seconds: u32,
-    /// How long a cancelled run may take to let go before it is killed: 10 (Dagster: 180).
+    /// How long a cancelled run may take to let go before it is killed: 25, which is more than a program started through
+    /// Pipes has (Dagster: 180).
     #[serde(deserialize_with = "number")]
     pub cancel_timeout_seconds: u32,
     /// How long a run may work, where its tag `dagster/max_runtime` does not say; 0, the default, does not bound.
@@ -229,7 +230,7 @@ pub struct RunMonitoring {
 
 impl Default for RunMonitoring {
     fn default() -> Self {
-        Self { start_timeout_seconds: 60, cancel_timeout_seconds: 10, max_runtime_seconds: 0 }
+        Self { start_timeout_seconds: 60, cancel_timeout_seconds: 25, max_runtime_seconds: 0 }
     }
 }
 
