@@ -63,8 +63,8 @@ use crate::context::{Clock, Context};
 use crate::locations::SharedLocations;
 use crate::reconcile::drive;
 use crate::supervisor::{Role, Supervisor};
-use crate::term::Term;
 pub(crate) use crate::term::Daemon;
+use crate::term::Term;
 
 /// How long tasks may take to let go after a shutdown, before they are dropped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);

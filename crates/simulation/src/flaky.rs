@@ -331,12 +331,7 @@ pass_on! { Cursors {
     writes set_follow_cursor(name: &str, event_id: i64) -> ();
 } by hand {} }
 
-#[async_trait]
 impl Instance for Flaky {
-    async fn hints(&self) -> Result<Hints> {
-        self.inner.hints().await
-    }
-
     fn fenced(&self, epoch: i64) -> SharedInstance {
         let inner = match self.planted {
             Some(Planted::ForgottenFence) => self.inner.clone(),
