@@ -27,13 +27,18 @@ pub fn split_key(key: &str) -> (&str, Option<&str>) {
 }
 
 /// The steps of a job that a selection names, in the order of the job. A step that is named with a mapping key counts
-/// as a whole.
+/// as a whole; the checks of an asset go with it, unless checks are named.
 pub fn selected<'a>(job: &'a JobSpec, selection: &Selection) -> Vec<&'a StepSpec> {
+    let asset_of = |check: &str| check.rsplit_once(':').map_or(String::new(), |(asset, _)| asset.to_owned());
+    let named_check = |check: &String| match selection.checks.is_empty() {
+        true => selection.assets.contains(&asset_of(check)),
+        false => selection.checks.contains(check),
+    };
     let named = |step: &StepSpec| {
         selection.is_everything()
             || selection.steps.iter().any(|key| split_key(key).0 == step.key)
             || step.assets.iter().any(|asset| selection.assets.contains(asset))
-            || step.checks.iter().any(|check| selection.checks.contains(check))
+            || step.checks.iter().any(named_check)
     };
     job.steps.iter().filter(|step| named(step)).collect()
 }
@@ -199,7 +204,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::{from_asset_failure, from_failure, split_key};
+    use super::{from_asset_failure, from_failure, selected, split_key};
     use crate::definitions::{JobSpec, StepSpec};
     use crate::event::{EventKind, Level, NewEvent};
     use crate::run::{RunId, Selection};
@@ -266,6 +271,19 @@ mod tests {
     fn what_the_run_did_not_select_stays_out() {
         let job = job(vec![step("a", &[]), step("b", &["a"]), step("c", &["b"])]);
         assert_eq!(from_failure(&job, &steps(&["b", "c"]), &[ended("b")]).unwrap(), ["c"]);
+    }
+
+    #[test]
+    fn a_check_goes_with_its_asset_unless_checks_are_named() {
+        let check = StepSpec { checks: vec!["a:n".into()], ..step("a_n", &["a"]) };
+        let job = job(vec![StepSpec { assets: vec!["a".into()], ..step("a", &[]) }, check]);
+        let of = |checks: &[&str]| {
+            let checks = checks.iter().map(|check| (*check).to_owned()).collect();
+            let selection = Selection { assets: vec!["a".into()], checks, steps: Vec::new() };
+            selected(&job, &selection).into_iter().map(|step| step.key.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[]), ["a", "a_n"]);
+        assert_eq!(of(&["b:n"]), ["a"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::id::{DatasetId, ObjectId};
 use crate::manifest::Tags;
@@ -139,6 +140,11 @@ pub struct ContentHash(String);
 pub struct InvalidContentHash(String);
 
 impl ContentHash {
+    /// The hash of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(format!("sha256:{}", hex::encode(Sha256::digest(bytes))))
+    }
+
     /// From the 64 hex digits alone.
     ///
     /// # Errors
