@@ -79,14 +79,6 @@ pub(crate) fn merged(job: &JobDefinition, run_config: &Value) -> Value {
     merge(&job.default_config, run_config)
 }
 
-/// How many steps of a run may work at once, where its config says so (`execution.config.max_concurrent`, or as
-/// Dagster's `multiprocess` executor has it).
-pub(crate) fn max_concurrent(run_config: &Value) -> Option<usize> {
-    let config = run_config.get("execution")?.get("config")?;
-    let number = config.get("max_concurrent").or_else(|| config.get("multiprocess")?.get("max_concurrent"))?;
-    number.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|number| *number > 0)
-}
-
 /// The JSON Schema of a job's run config.
 pub(crate) fn job_schema(definitions: &Definitions, job: &JobDefinition) -> Value {
     let steps = definitions.steps_of(job);
@@ -314,7 +306,8 @@ fn of_execution(run_config: &Value, faults: &mut Vec<Fault>) {
     let Some(execution) = run_config.get("execution") else { return };
     fields(execution, "$.execution", &["config"], faults);
     let Some(config) = execution.get("config") else { return };
-    fields(config, "$.execution.config", &["max_concurrent", "multiprocess", "in_process"], faults);
+    let known = ["max_concurrent", "tag_concurrency_limits", "multiprocess", "in_process"];
+    fields(config, "$.execution.config", &known, faults);
     let number = config.get("max_concurrent").filter(|number| number.as_u64().is_none_or(|number| number == 0));
     if number.is_some() {
         faults.push(fault("$.execution.config.max_concurrent", "this is no number of steps", "a whole number from 1"));

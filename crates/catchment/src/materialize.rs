@@ -19,12 +19,16 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::context::RunScope;
 use crate::definitions::{Definitions, OUTPUT_STORE};
+use crate::executor::execution::Execution;
 use crate::executor::journal::{Journal, Record};
-use crate::executor::{Halt, logs, steps};
+use crate::executor::limits::Limits;
+use crate::executor::lineage::Lineage;
+use crate::executor::{Halt, logs, partitions, steps};
+use crate::io_manager::MemoryIoManager;
 use crate::lower::{StepDefinition, StepOutputRef};
 use crate::op::RESULT;
 use crate::output::{CommitRequest, Committed, OpenRun, OutputStore, SharedValue};
-use crate::plan::Plan;
+use crate::plan::{Past, Plan};
 use crate::resource::{ResourceDefinition, Resources, Surroundings};
 use crate::verify;
 
@@ -107,7 +111,7 @@ impl Materialize {
         };
         let plan = Plan::of(&self.definitions, &job, &selection)?;
         let mut wrong = Vec::new();
-        let steps: Vec<_> = plan.steps.iter().map(|planned| &planned.step).collect();
+        let steps: Vec<_> = plan.steps.iter().map(|planned| &planned.definition).collect();
         verify::check_inputs(&steps, "materialize", &mut wrong);
         if let Some(problem) = wrong.into_iter().next() {
             return Err(problem);
@@ -134,14 +138,30 @@ impl Materialize {
             halt,
             children: Default::default(),
             journal: journal.clone(),
-            resources: resources(&self.definitions, self.resources, folder.path())?.configured(&run_config),
+            resources: resources(&self.definitions, self.resources, folder.path())?
+                .configured(&run_config, Some(journal.clone())),
             run_config,
             opened: std::future::ready(Ok(())).boxed().shared(),
         });
-        let ended = steps::run(&plan, &scope, 4).await?;
+        let partition = scope.partition_key.as_deref();
+        let partitions = partitions::of_run(&self.definitions, &plan, partition, &scope.tags, None).await?;
+        let execution = Arc::new(Execution {
+            definitions: self.definitions,
+            plan,
+            past: Past::default(),
+            limits: Limits::of(&scope.run_config, job.concurrency),
+            slots: None,
+            lineage: Lineage::default(),
+            partitions,
+            default_io: Arc::new(MemoryIoManager::default()),
+            scope,
+        });
+        journal.tell(execution.planned());
+        let ended = steps::run(execution.clone()).await?;
         journal.flush().await?;
         let events = std::mem::take(&mut *record.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let outputs = plan.steps.iter().flat_map(|planned| outputs(&planned.step)).collect();
+        let plan = &execution.plan;
+        let outputs = plan.steps.iter().flat_map(|planned| outputs(&planned.definition)).collect();
         Ok(Materialized { events, failures: ended.failures, values: ended.values, outputs })
     }
 }

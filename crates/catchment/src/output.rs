@@ -106,6 +106,13 @@ pub struct OutputPort {
     pub(crate) io_manager: Option<String>,
 }
 
+impl OutputPort {
+    /// Whether its value says nothing, so needs not be kept.
+    pub(crate) fn is_unit(&self) -> bool {
+        self.type_id == TypeId::of::<()>()
+    }
+}
+
 /// What an op gave for one of its outputs.
 #[derive(Debug)]
 pub enum Produced {

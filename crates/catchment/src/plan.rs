@@ -1,122 +1,191 @@
-//! Which steps a run has, in which order.
+//! Which steps a run has, in which order, and where each takes its values from. Pure.
+//!
+//! [`select`] chooses the steps, here they are put in order, and [`wire`] finds out what each of them waits for.
 
-use catchment_core::definitions::StepSpec;
+mod past;
+mod select;
+mod wire;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use catchment_core::definitions::{CheckSpec, StepSpec};
 use catchment_core::run::Selection;
+use catchment_core::tags;
 use catchment_model::{Code, Problem};
 
 use crate::definitions::{Definitions, not_found};
+use crate::executor::schedule::{Node, Runs};
 use crate::job::{JobDefinition, JobOf};
 use crate::lower::StepDefinition;
 use crate::output::PortKind;
+
+pub(crate) use past::{Kept, Past};
 
 /// The steps of a run in topological order; among those that could go first, in the order of their definition.
 pub(crate) struct Plan {
     pub(crate) steps: Vec<PlannedStep>,
 }
 
-/// A step and the steps that it waits for.
+/// A step, as this run has it.
 pub(crate) struct PlannedStep {
-    pub(crate) step: StepDefinition,
-    /// Places in [`Plan::steps`], all before this one.
-    pub(crate) after: Vec<usize>,
+    pub(crate) definition: StepDefinition,
+    /// The assets that this run wants of it.
+    pub(crate) assets: Vec<String>,
+    /// The checks that this run wants of it, as far as they are known before.
+    pub(crate) checks: Vec<CheckSpec>,
+    /// Where each of its inputs comes from.
+    pub(crate) inputs: Vec<(String, Source)>,
+    /// What the schedule has to know. Nodes are places in [`Plan::steps`], all before this one.
+    pub(crate) node: Node,
+}
+
+/// Where an input comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// An output of a step of the plan: of the instance with the same mapping key, where that step is mapped.
+    Output(OutputRef),
+    /// An output of all instances of a step, or all values of an output that fans out.
+    Collected(OutputRef),
+    /// Outputs of several steps, in this order.
+    Many(Vec<OutputRef>),
+    /// An asset that this run does not make: through its IO manager.
+    Asset(String),
+    /// Run config.
+    Config,
+}
+
+/// An output of a step of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OutputRef {
+    /// The place in [`Plan::steps`].
+    pub(crate) step: usize,
+    /// The place in the outputs of its op.
+    pub(crate) output: usize,
+}
+
+impl PlannedStep {
+    /// The concurrency pool that it needs a slot of: its own, or that of the older tag.
+    pub(crate) fn pool(&self) -> Option<&str> {
+        let tag = || self.definition.tags.get(tags::CONCURRENCY_KEY);
+        self.definition.op.settings.pool.as_ref().or_else(tag).map(String::as_str)
+    }
+}
+
+impl Source {
+    /// The outputs that it names.
+    pub(crate) fn outputs(&self) -> &[OutputRef] {
+        match self {
+            Self::Output(one) | Self::Collected(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+            Self::Asset(_) | Self::Config => &[],
+        }
+    }
 }
 
 impl Plan {
-    /// The plan of a job, or of what is selected of it. An edge to a step outside the selection orders nothing.
+    /// The plan of a job, or of what is selected of it. An edge to an asset outside the selection orders nothing.
+    ///
+    /// # Errors
+    /// Where the selection names what the job does not have, steps need each other in a circle, or a fan is inside
+    /// another one.
     pub(crate) fn of(definitions: &Definitions, job: &JobDefinition, selection: &Selection) -> Result<Self, Problem> {
+        Self::after(definitions, job, selection, &Past::default())
+    }
+
+    /// The plan of a run that re-executes others; `past` is what they gave.
+    ///
+    /// # Errors
+    /// As [`Plan::of`].
+    pub(crate) fn after(
+        definitions: &Definitions,
+        job: &JobDefinition,
+        selection: &Selection,
+        past: &Past,
+    ) -> Result<Self, Problem> {
         if let JobOf::Assets(items) = &job.of
             && let Some(unknown) = definitions.names_nothing(items).first()
         {
             return Err(not_found("asset", unknown, &definitions.asset_keys(), &definitions.location));
         }
-        let all = definitions.steps_of(job);
-        Self::ordered(chosen(all, selection, job)?)
-    }
-
-    fn ordered(mut waiting: Vec<StepDefinition>) -> Result<Self, Problem> {
+        let chosen = in_order(select::choose(definitions, job, selection)?)?;
+        let index = wire::Index::of(&chosen);
+        let wiring: Vec<_> = chosen.iter().map(|step| index.wire(step)).collect();
         let mut steps: Vec<PlannedStep> = Vec::new();
-        while !waiting.is_empty() {
-            let ready = waiting.iter().position(|step| !waiting.iter().any(|other| waits_for(step, other)));
-            let Some(ready) = ready else {
-                let circle: Vec<_> = waiting.iter().map(|step| step.key.as_str()).collect();
-                return Err(Problem::new(Code::InvalidConfig, "steps need each other in a circle")
-                    .place(circle.join(", "))
-                    .remedy("take one of the edges between them away"));
-            };
-            let step = waiting.remove(ready);
-            let after = steps.iter().enumerate().filter(|(_, earlier)| waits_for(&step, &earlier.step));
-            let after = after.map(|(place, _)| place).collect();
-            steps.push(PlannedStep { step, after });
+        for (chosen, wiring) in chosen.into_iter().zip(wiring) {
+            steps.push(wire::plan(chosen, wiring, &steps, past)?);
         }
         Ok(Self { steps })
     }
 
-    /// The keys of the steps.
+    /// The keys of the steps that run, all of them or in part.
     pub(crate) fn step_keys(&self) -> Vec<String> {
-        self.steps.iter().map(|planned| planned.step.key.clone()).collect()
+        let working = self.steps.iter().filter(|step| step.node.runs != Runs::Given);
+        working.map(|step| step.definition.key.clone()).collect()
     }
 
     /// The steps as the control plane sees them.
     pub(crate) fn specs(&self) -> Vec<StepSpec> {
-        let needs = |step: &PlannedStep| step.after.iter().map(|at| self.steps[*at].step.key.clone()).collect();
-        self.steps.iter().map(|planned| planned.step.spec(needs(planned))).collect()
+        let key = |at: usize| self.steps[at].definition.key.clone();
+        let spec = |step: &PlannedStep| {
+            let needs: BTreeSet<usize> = step.node.after.iter().map(|edge| edge.node).collect();
+            StepSpec {
+                assets: step.assets.clone(),
+                mapped_over: step.node.mapped_over.map(key),
+                ..step.definition.spec(needs.into_iter().map(key).collect())
+            }
+        };
+        self.steps.iter().map(spec).collect()
     }
 
     /// The assets that are committed to the lake.
     pub(crate) fn staged(&self) -> Vec<String> {
-        let outputs = self.steps.iter().flat_map(|planned| planned.step.assets.iter().zip(&planned.step.op.outputs));
-        outputs.filter(|(_, output)| output.kind == PortKind::Staged).map(|(asset, _)| asset.key.clone()).collect()
+        let working = self.steps.iter().filter(|step| step.node.runs != Runs::Given);
+        let outputs = working.flat_map(|step| {
+            let outputs = step.definition.assets.iter().zip(&step.definition.op.outputs);
+            outputs.filter(|(asset, port)| port.kind == PortKind::Staged && step.assets.contains(&asset.key))
+        });
+        outputs.map(|(asset, _)| asset.key.clone()).collect()
+    }
+
+    /// The assets that some step needs and this run does not make.
+    pub(crate) fn outside_assets(&self) -> BTreeSet<String> {
+        let made: BTreeSet<&str> = self.steps.iter().flat_map(|step| &step.assets).map(String::as_str).collect();
+        let needed = self.steps.iter().flat_map(|step| step.definition.upstream_assets());
+        needed.filter(|key| !made.contains(key)).map(str::to_owned).collect()
     }
 }
 
-/// Whether a step needs another to be done first: its value, its asset, or a blocking check of an asset that it needs.
-fn waits_for(step: &StepDefinition, other: &StepDefinition) -> bool {
-    if step.key == other.key {
-        return false;
+/// Puts steps into topological order (Kahn's algorithm, the first in the order of definition first).
+fn in_order(chosen: Vec<select::Chosen>) -> Result<Vec<select::Chosen>, Problem> {
+    let index = wire::Index::of(&chosen);
+    let mut missing: Vec<usize> = vec![0; chosen.len()];
+    let mut downstream: Vec<Vec<usize>> = vec![Vec::new(); chosen.len()];
+    for (at, step) in chosen.iter().enumerate() {
+        let before: BTreeSet<usize> = index.wire(step).edges.iter().map(|edge| edge.node).collect();
+        missing[at] = before.len();
+        before.into_iter().for_each(|up| downstream[up].push(at));
     }
-    let upstream = step.upstream_assets();
-    let needs = |asset: &str| upstream.contains(&asset);
-    let checks_of_own = |asset: &str| step.is_check && step.checks.iter().any(|check| check.asset_key == asset);
-    step.inputs.iter().any(|input| input.source.steps().iter().any(|output| output.step == other.key))
-        || step.after.contains(&other.key)
-        || other.assets.iter().any(|asset| needs(&asset.key))
-        || (other.is_check
-            && other.checks.iter().any(|c| c.blocking && needs(&c.asset_key) && !checks_of_own(&c.asset_key)))
-}
-
-fn chosen(
-    all: Vec<StepDefinition>,
-    selection: &Selection,
-    job: &JobDefinition,
-) -> Result<Vec<StepDefinition>, Problem> {
-    if selection.is_everything() {
-        return Ok(all);
-    }
-    let unknown = |what: &str, name: &String, there: Vec<String>| {
-        Problem::new(Code::NotFound, format!("the job `{}` has no {what} `{name}`", job.name))
-            .cause(format!("it has: {}", there.join(", ")))
-            .remedy("choose one of these")
-    };
-    for key in &selection.assets {
-        if !all.iter().any(|step| step.assets.iter().any(|asset| asset.key == *key)) {
-            let there = all.iter().flat_map(|step| &step.assets).map(|asset| asset.key.clone()).collect();
-            return Err(unknown("asset", key, there));
+    let mut ready: BTreeSet<usize> = (0..chosen.len()).filter(|at| missing[*at] == 0).collect();
+    let mut left: BTreeMap<usize, select::Chosen> = chosen.into_iter().enumerate().collect();
+    let mut sorted = Vec::new();
+    while let Some(at) = ready.pop_first() {
+        sorted.extend(left.remove(&at));
+        for down in &downstream[at] {
+            missing[*down] -= 1;
+            if missing[*down] == 0 {
+                ready.insert(*down);
+            }
         }
     }
-    for key in &selection.checks {
-        if !all.iter().any(|step| step.checks.iter().any(|check| check.key() == *key)) {
-            let there = all.iter().flat_map(|step| &step.checks).map(|check| check.key()).collect();
-            return Err(unknown("check", key, there));
-        }
+    if left.is_empty() {
+        return Ok(sorted);
     }
-    let is_chosen = |step: &StepDefinition| {
-        let assets = step.assets.iter().any(|asset| selection.assets.contains(&asset.key));
-        let checks = step.checks.iter().any(|check| selection.checks.contains(&check.key()));
-        // The checks of an asset run with it, unless single checks are named.
-        let beside = step.is_check
-            && selection.checks.is_empty()
-            && step.checks.iter().any(|check| selection.assets.contains(&check.asset_key));
-        assets || checks || beside || selection.steps.contains(&step.key)
-    };
-    Ok(all.into_iter().filter(is_chosen).collect())
+    let circle: Vec<_> = left.into_values().map(|step| step.definition.key).collect();
+    Err(Problem::new(Code::InvalidConfig, "steps need each other in a circle")
+        .place(circle.join(", "))
+        .remedy("take one of the edges between them away"))
 }

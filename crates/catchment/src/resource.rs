@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use catchment_core::definitions::ResourceSpec;
+use catchment_core::{EventKind, Level};
 use catchment_instance::SharedInstance;
 use catchment_model::{Code, Problem};
 use catchment_settings::{Environment, Home};
@@ -17,6 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::config;
 use crate::definitions::Definitions;
+use crate::executor::journal::Journal;
 use crate::extract::{Config, FromContext, Need, Res};
 use crate::io_manager::IoManager;
 use crate::op::{config_schema, requires_config};
@@ -188,6 +190,8 @@ struct Inner {
     run_config: Value,
     surroundings: Surroundings,
     instance: Arc<OnceCell<SharedInstance>>,
+    /// Where the making of a resource is told, in a run.
+    journal: Option<Journal>,
 }
 
 /// The resources of a process, each built when it is first asked for.
@@ -205,11 +209,12 @@ impl Resources {
         let slot =
             |definition: ResourceDefinition| (definition.name.clone(), Slot { definition, built: OnceCell::new() });
         let slots = definitions.into_iter().map(slot).collect();
-        Self(Arc::new(Inner { slots, run_config: Value::Null, surroundings, instance: Arc::default() }))
+        Self(Arc::new(Inner { slots, run_config: Value::Null, surroundings, instance: Arc::default(), journal: None }))
     }
 
-    /// The same for one run, none of them built: its run config may override theirs.
-    pub(crate) fn configured(&self, run_config: &Value) -> Self {
+    /// The same for one run, none of them built: its run config may override theirs, and its log tells of them. They go
+    /// when the run has ended.
+    pub(crate) fn configured(&self, run_config: &Value, journal: Option<Journal>) -> Self {
         let slots =
             self.0.slots.iter().map(|(name, slot)| {
                 (name.clone(), Slot { definition: slot.definition.clone(), built: OnceCell::new() })
@@ -219,6 +224,7 @@ impl Resources {
             run_config: run_config.get("resources").cloned().unwrap_or_default(),
             surroundings: self.0.surroundings.clone(),
             instance: self.0.instance.clone(),
+            journal,
         }))
     }
 
@@ -229,6 +235,12 @@ impl Resources {
     pub async fn instance(&self) -> Result<SharedInstance, Problem> {
         let open = || async { catchment_instance::open(&self.0.surroundings.home).await.map_err(Problem::from) };
         self.0.instance.get_or_try_init(open).await.cloned()
+    }
+
+    /// Gives user code the state that is open already.
+    pub(crate) fn share_instance(&self, instance: &SharedInstance) {
+        // Where it was opened before, both are the same state.
+        self.0.instance.set(instance.clone()).ok();
     }
 
     /// The IO manager of that name.
@@ -273,11 +285,43 @@ impl Resources {
         let given = self.0.run_config.get(name).and_then(|resource| resource.get("config")).cloned();
         let config = given.or_else(|| slot.definition.default_config.clone()).unwrap_or_else(|| json!({}));
         let context = ResourceContext { resources: self.clone(), chain, config };
-        let built = slot.built.get_or_try_init(|| (slot.definition.build)(context)).await?;
+        let built = slot.built.get_or_try_init(|| self.build(&slot.definition, context)).await?;
         built
             .downcast_ref::<Arc<T>>()
             .cloned()
             .ok_or_else(|| wrong_type(name, slot.definition.type_name, type_name::<T>()))
+    }
+
+    async fn build(
+        &self,
+        definition: &ResourceDefinition,
+        context: ResourceContext,
+    ) -> Result<Arc<dyn Any + Send + Sync>, Problem> {
+        let name = &definition.name;
+        let tell = |kind, level, message: String, more: Value| {
+            if let Some(journal) = &self.0.journal {
+                let data = json!({"resource": name, "problem": more});
+                journal.tell(vec![journal.event(kind, None, level, message, data)]);
+            }
+        };
+        tell(EventKind::ResourceInitStarted, Level::Debug, format!("the resource `{name}` is being made"), Value::Null);
+        match (definition.build)(context).await {
+            Ok(built) => {
+                tell(
+                    EventKind::ResourceInitSuccess,
+                    Level::Debug,
+                    format!("the resource `{name}` is made"),
+                    Value::Null,
+                );
+                Ok(built)
+            }
+            Err(problem) => {
+                let what = format!("the resource `{name}` cannot be made: {}", problem.what);
+                let problem = Problem { what, ..problem };
+                tell(EventKind::ResourceInitFailure, Level::Error, problem.to_string(), json!(problem));
+                Err(problem)
+            }
+        }
     }
 
     fn missing(&self, name: &str, wanted: &str) -> Problem {

@@ -1,4 +1,13 @@
-//! The way of events into the log: state-changing ones at once and in order, log lines in batches.
+//! The way of events into the log: in order, and those that come close together in one transaction.
+//!
+//! What is written while a transaction is on its way goes into the next one, all of it, whoever wrote it: many steps
+//! share a commit, and none waits for more than the one before its own. Log lines alone wait a moment for company.
+//!
+//! What is durable before what: events of a run keep their order, so nothing is ever in the log without what came
+//! before it. [`Journal::write`] answers when its events are durable; the executor waits for it before a commit to the
+//! lake, before anything downstream of an asset starts, and before the run ends. It does not wait
+//! ([`Journal::tell`]) where an event only says how an op without assets went: a process that dies right then runs
+//! that op again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,10 +36,15 @@ pub(crate) trait Record: Send + Sync + 'static {
     async fn append(&self, events: &[NewEvent]) -> Result<(), Problem>;
 }
 
+/// How many events go into one transaction before further ones have to wait.
+const MOST_TOGETHER: usize = 2_000;
+
 enum Entry {
     Line(NewEvent),
-    State(Vec<NewEvent>, oneshot::Sender<Result<(), Problem>>),
+    State(Vec<NewEvent>, Option<Done>),
 }
+
+type Done = oneshot::Sender<Result<(), Problem>>;
 
 /// Writes events of one run.
 #[derive(Clone)]
@@ -78,11 +92,18 @@ impl Journal {
         NewEvent { run_id: self.run_id, timestamp: clock::now(), kind, step_key, level, message, data }
     }
 
+    /// Writes events at once, without waiting for them. Where they cannot be written, the run is halted.
+    pub(crate) fn tell(&self, events: Vec<NewEvent>) {
+        if !events.is_empty() && self.sender.send(Entry::State(events, None)).is_err() {
+            tracing::warn!(run_id = %self.run_id, "the writer of the event log ended early");
+        }
+    }
+
     /// Writes events in one transaction, behind the lines that wait, and answers when they are durable.
     pub(crate) async fn write(&self, events: Vec<NewEvent>) -> Result<(), Problem> {
         let (done, answer) = oneshot::channel();
         let gone = || Problem::new(Code::Bug, "the writer of the event log ended early");
-        self.sender.send(Entry::State(events, done)).map_err(|_| gone())?;
+        self.sender.send(Entry::State(events, Some(done))).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -102,7 +123,7 @@ struct Writer {
 
 impl Writer {
     async fn run(self, mut receiver: mpsc::UnboundedReceiver<Entry>) {
-        let mut lines = Vec::new();
+        let mut events = Vec::new();
         let mut due = None;
         loop {
             let entry = match due {
@@ -111,30 +132,35 @@ impl Writer {
                     Ok(entry) => entry,
                     Err(_) => {
                         due = None;
-                        self.append(&mut lines).await.ok();
+                        self.append(&mut events).await.ok();
                         continue;
                     }
                 },
             };
-            match entry {
-                None => {
-                    self.append(&mut lines).await.ok();
-                    return;
-                }
-                Some(Entry::Line(line)) => {
-                    lines.push(line);
-                    due = due.or_else(|| Some(tokio::time::Instant::from_std(clock::monotonic()) + FLUSH_AFTER));
-                    if lines.len() >= BATCH {
-                        due = None;
-                        self.append(&mut lines).await.ok();
+            let (is_over, mut waiting) = (entry.is_none(), Vec::new());
+            let mut now = is_over;
+            let mut next = entry;
+            while let Some(entry) = next {
+                match entry {
+                    Entry::Line(line) => events.push(line),
+                    Entry::State(more, done) => {
+                        now = true;
+                        events.extend(more);
+                        waiting.extend(done);
                     }
                 }
-                Some(Entry::State(events, done)) => {
-                    due = None;
-                    lines.extend(events);
-                    // Whoever asked may have been cancelled meanwhile; what was written stays.
-                    done.send(self.append(&mut lines).await).ok();
-                }
+                next = if events.len() < MOST_TOGETHER { receiver.try_recv().ok() } else { None };
+            }
+            if now || events.len() >= BATCH {
+                due = None;
+                let result = self.append(&mut events).await;
+                // Whoever asked may have been cancelled meanwhile; what was written stays.
+                waiting.into_iter().for_each(|done| drop(done.send(result.clone())));
+            } else {
+                due = due.or_else(|| Some(tokio::time::Instant::from_std(clock::monotonic()) + FLUSH_AFTER));
+            }
+            if is_over {
+                return;
             }
         }
     }

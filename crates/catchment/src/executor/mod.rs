@@ -1,15 +1,27 @@
 //! What happens in a run's process: one run, its steps as their dependencies allow, its events, its commits.
 //!
-//! [`steps`] runs the plan and knows nothing of leases; [`run`] takes the run over, renews its lease
-//! ([`guard`]), and ends it. [`journal`] is the way of the events, [`logs`] brings `tracing` into it.
+//! [`run`] takes a run over, renews its lease ([`guard`]), and ends it. [`steps`] drives its steps: the [`schedule`]
+//! says which starts next, an [`attempt`] is one try of a step ([`inputs`] it takes, [`outputs`] it gives, [`checks`]
+//! between them), [`hooks`] follow its end. [`journal`] is the way of the events, [`logs`] brings `tracing` into it.
+//! What all of them share is an [`execution`]; it knows nothing of leases, so that a test can do without a state.
 
+pub(crate) mod attempt;
+pub(crate) mod checks;
 pub(crate) mod children;
+pub(crate) mod execution;
 pub(crate) mod guard;
+pub(crate) mod hooks;
+pub(crate) mod inputs;
 pub(crate) mod journal;
+pub(crate) mod limits;
+pub(crate) mod lineage;
 pub(crate) mod logs;
+pub(crate) mod outputs;
 pub(crate) mod panics;
+pub(crate) mod partitions;
 pub(crate) mod run;
-pub(crate) mod step;
+pub(crate) mod schedule;
+pub(crate) mod slots;
 pub(crate) mod steps;
 
 use std::sync::{Arc, OnceLock};
@@ -40,4 +52,13 @@ impl Halt {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
+mod asset_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
 mod run_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
+mod step_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
+mod test_world;

@@ -1,26 +1,35 @@
 //! A run from its take-over to its end.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use catchment_core::state::Command;
-use catchment_core::{NewEvent, Run, RunStatus, tags};
+use catchment_core::{Event, EventKind, Level, NewEvent, Run, RunStatus, tags};
 use catchment_instance::{InstanceError, Lease, SharedInstance};
 use catchment_model::{Code, Problem};
-use catchment_settings::{clock, failpoint, task, wake};
+use catchment_settings::config::{OperatorConfig, PoolGranularity};
+use catchment_settings::{Home, clock, failpoint, task, wake};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use serde_json::{Value, json};
+
+use super::execution::Execution;
 use super::guard::{AHEAD, Guard, lost};
 use super::journal::{Journal, Record};
-use super::{Halt, logs, steps};
+use super::limits::Limits;
+use super::lineage::Lineage;
+use super::slots::Slots;
+use super::{Halt, inputs, logs, partitions, steps};
 use crate::config;
 use crate::context::{Opened, RunScope};
 use crate::definitions::{Definitions, OUTPUT_STORE};
+use crate::io_manager::FilesIoManager;
 use crate::output::{OpenRun, OutputStore};
-use crate::plan::Plan;
+use crate::plan::{Past, Plan};
 use crate::resource::Resources;
 
 /// How a run ended.
@@ -36,6 +45,10 @@ pub(crate) enum End {
 
 /// How long the event log may take when the run is cancelled.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// How many runs back the values of a re-execution may lie.
+const LONGEST_CHAIN: usize = 100;
+const PAGE: u32 = 5_000;
 
 struct InstanceRecord {
     instance: SharedInstance,
@@ -96,18 +109,18 @@ async fn carry_out(
     lease: Lease,
     halt: Halt,
 ) -> Result<End, Problem> {
-    let found = definitions.find_job(&run.job_name);
-    let job = found.and_then(|job| Plan::of(definitions, &job, &run.selection).map(|plan| (job, plan)));
-    let (job, plan) = match job {
-        Ok(found) => found,
+    let prepared = match prepare(definitions, instance, resources, run, lease).await {
+        Ok(prepared) => prepared,
+        Err(problem) if problem.code == Code::LeaseLost => return Err(problem),
         Err(problem) => return fail(instance, lease, problem).await,
     };
-    let run_config = config::merged(&job, &run.run_config);
-    let resources = &resources.configured(&run_config);
     let record = Arc::new(InstanceRecord { instance: instance.clone(), lease });
     let journal = Journal::start(lease.run_id, record, halt.clone());
     let _registered = logs::Registered::new(lease.run_id, journal.clone());
-    let opened = open_in_ledger(&plan, run, lease, resources.clone());
+    let run_config = prepared.run_config;
+    resources.share_instance(instance);
+    let resources = resources.configured(&run_config, Some(journal.clone()));
+    let opened = open_in_ledger(&prepared.plan, run, lease, resources.clone());
     drop(task::spawn("open run", opened.clone()));
     let scope = Arc::new(RunScope {
         run_id: lease.run_id,
@@ -115,17 +128,30 @@ async fn carry_out(
         job_name: run.job_name.clone(),
         partition_key: run.partition_key.clone(),
         tags: run.tags.clone(),
-        run_config: run_config.clone(),
         scratch,
         halt,
         children: Default::default(),
         journal: journal.clone(),
         resources: resources.clone(),
         opened: opened.clone(),
+        run_config,
     });
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let concurrency = config::max_concurrent(&run_config).or(job.concurrency).unwrap_or(cores);
-    let steps = steps::run(&plan, &scope, concurrency).await;
+    let home = &resources.surroundings().home;
+    let execution = Arc::new(Execution {
+        definitions: definitions.clone(),
+        plan: prepared.plan,
+        past: prepared.past,
+        limits: prepared.limits,
+        slots: Some(prepared.slots),
+        lineage: prepared.lineage,
+        partitions: prepared.partitions,
+        default_io: Arc::new(FilesIoManager::new(home.root().join("storage"))),
+        scope: scope.clone(),
+    });
+    let mut first = execution.planned();
+    first.extend(captured(&journal, home, lease));
+    journal.tell(first);
+    let steps = steps::run(execution).await;
     let lost = matches!(&steps, Err(problem) if problem.code == Code::LeaseLost);
     scope.children.end(!lost).await;
     let ended = match steps {
@@ -147,6 +173,94 @@ async fn carry_out(
         Some(problem) if problem.code == Code::LeaseLost => Err(problem),
         Some(problem) => fail(instance, lease, problem).await,
     }
+}
+
+/// What is known of a run before its first step.
+struct Prepared {
+    plan: Plan,
+    past: Past,
+    run_config: Value,
+    limits: Limits,
+    slots: Slots,
+    lineage: Lineage,
+    partitions: BTreeMap<String, Vec<String>>,
+}
+
+async fn prepare(
+    definitions: &Definitions,
+    instance: &SharedInstance,
+    resources: &Resources,
+    run: &Run,
+    lease: Lease,
+) -> Result<Prepared, Problem> {
+    let job = definitions.find_job(&run.job_name)?;
+    let past = past(instance, run).await?;
+    let plan = Plan::after(definitions, &job, &run.selection, &past)?;
+    inputs::all_kept(&plan, &past)?;
+    inputs::all_stored(definitions, &plan, resources)?;
+    let run_config = config::merged(&job, &run.run_config);
+    let partition = run.partition_key.as_deref();
+    let partitions = partitions::of_run(definitions, &plan, partition, &run.tags, Some(instance)).await?;
+    let outside: BTreeMap<String, Option<String>> = plan
+        .outside_assets()
+        .into_iter()
+        .map(|key| {
+            let name = definitions.asset(&key).and_then(|(_, spec)| spec.partitions.as_ref());
+            let keys = name.and_then(|name| partitions.get(name)).filter(|keys| keys.len() == 1);
+            let partition = keys.and_then(|keys| keys.first()).cloned();
+            (key, partition)
+        })
+        .collect();
+    let pools = OperatorConfig::load(&resources.surroundings().home)?.concurrency.pools;
+    Ok(Prepared {
+        limits: Limits::of(&run_config, job.concurrency),
+        lineage: Lineage::of(instance, &outside).await?,
+        slots: Slots {
+            instance: instance.clone(),
+            lease,
+            default_limit: pools.default_limit,
+            // A run that holds slots as a whole has them already.
+            of_steps: pools.granularity == PoolGranularity::Op,
+        },
+        plan,
+        past,
+        run_config,
+        partitions,
+    })
+}
+
+/// What the runs gave that this one re-executes: its parent, that one's parent, and so on.
+async fn past(instance: &SharedInstance, run: &Run) -> Result<Past, Problem> {
+    let mut chain = Vec::new();
+    let mut next = run.parent_run_id.filter(|_| !run.selection.steps.is_empty());
+    while let Some(run_id) = next.filter(|_| chain.len() < LONGEST_CHAIN) {
+        let mut events = Vec::new();
+        loop {
+            let after = events.last().map_or(0, |event: &Event| event.id);
+            let page = instance.run_events(run_id, after, PAGE).await?;
+            let is_last = page.len() < PAGE as usize;
+            events.extend(page);
+            if is_last {
+                break;
+            }
+        }
+        chain.push(events);
+        next = instance.run(run_id).await?.and_then(|parent| parent.parent_run_id);
+    }
+    Ok(Past::of(chain.iter().map(Vec::as_slice)))
+}
+
+/// Where the raw output of the run's process is, if its launcher kept any.
+fn captured(journal: &Journal, home: &Home, lease: Lease) -> Option<NewEvent> {
+    let folder = home.run_log_dir(&lease.run_id.to_string());
+    let file = |name: &str| Some(folder.join(name)).filter(|path| path.exists()).map(|path| path.display().to_string());
+    let (stdout, stderr) = (file("stdout.log"), file("stderr.log"));
+    if stdout.is_none() && stderr.is_none() {
+        return None;
+    }
+    let message = "the raw output of the run's process is kept".to_owned();
+    let data = json!({"stdout": stdout, "stderr": stderr});
+    Some(journal.event(EventKind::LogsCaptured, None, Level::Debug, message, data))
 }
 
 /// Tells the ledger of the run and what it is to commit, beside the first steps; a commit waits for it.

@@ -1,25 +1,24 @@
 //! Runs on a real state (SQLite in a temporary home) and a lake that is a list.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use catchment_core::state::Command;
-use catchment_core::{Event, EventKind, NewRun, RunId, RunStatus};
-use catchment_instance::{Lease, SharedInstance};
+use catchment_core::{Event, EventKind, RunStatus};
+use catchment_instance::Lease;
 use catchment_model::documents::{AssetFormat, AssetKind, Provenance};
 use catchment_model::{Code, Problem};
-use catchment_settings::{Environment, Home, clock};
+use catchment_settings::clock;
 use serde_json::json;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Halt;
 use super::run::{End, execute};
+use super::test_world::World;
 use crate::{
-    AssetContext, CheckResult, CommitRequest, Committed, Config, Definitions, Input, Level, OpenRun, OutputStore,
-    PartitionsDefinition, ResourceDefinition, Resources, Staged, StepLogs, Surroundings, asset, asset_job,
+    AssetContext, CheckResult, Config, Definitions, Input, Level, PartitionsDefinition, Staged, StepLogs, asset,
+    asset_job,
 };
 
 fn datasets() -> PartitionsDefinition {
@@ -117,115 +116,27 @@ fn definitions() -> Definitions {
         .job(asset_job("late_file", ["late_file"]))
 }
 
-#[derive(Default)]
-struct List {
-    opened: Mutex<Vec<OpenRun>>,
-    asked: AtomicUsize,
-    shelf: crate::materialize::Shelf,
-}
-
-#[async_trait]
-impl OutputStore for List {
-    async fn open_run(&self, run: OpenRun) -> Result<(), Problem> {
-        self.opened.lock().unwrap().push(run);
-        Ok(())
-    }
-
-    async fn commit(&self, request: CommitRequest) -> Result<Committed, Problem> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        assert!(request.staged.path.exists());
-        self.shelf.commit(request).await
-    }
-}
-
-struct World {
-    instance: SharedInstance,
-    resources: Resources,
-    list: Arc<List>,
-    home: Home,
-    _folder: tempfile::TempDir,
-}
-
-impl World {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::open(folder.path()).unwrap();
-        let instance = catchment_instance::open(&home).await.unwrap();
-        let list = Arc::new(List::default());
-        let store = ResourceDefinition::ready(crate::OUTPUT_STORE, list.clone() as Arc<dyn OutputStore>);
-        let environment = Environment::from_lookup(|_| None).unwrap();
-        let resources = Resources::new([store], Surroundings { environment, home: home.clone() });
-        Self { instance, resources, list, home, _folder: folder }
-    }
-
-    /// A run that waits for its process.
-    async fn launched(&self, job: &str, run_config: serde_json::Value, partition: Option<&str>) -> Lease {
-        let run_id = RunId::random();
-        let run = NewRun {
-            run_id,
-            job_name: job.into(),
-            location: "test".into(),
-            run_config,
-            tags: Default::default(),
-            partition_key: partition.map(str::to_owned),
-            selection: Default::default(),
-            parent_run_id: None,
-            root_run_id: None,
-        };
-        self.instance.enqueue(run, clock::now()).await.unwrap();
-        let until = clock::now() + Duration::from_secs(15);
-        let run = self.instance.command(run_id, Command::Launch, None, Some(until), clock::now()).await.unwrap();
-        Lease { run_id, epoch: run.lease_epoch }
-    }
-
-    async fn execute(&self, lease: Lease) -> Result<End, Problem> {
-        execute(&definitions(), self.instance.clone(), self.resources.clone(), lease, Halt::default()).await
-    }
-
-    async fn status(&self, lease: Lease) -> RunStatus {
-        self.instance.run(lease.run_id).await.unwrap().unwrap().status
-    }
-
-    async fn started(&self, lease: Lease) {
-        let deadline = clock::monotonic() + Duration::from_secs(10);
-        while self.status(lease).await != RunStatus::Started {
-            assert!(clock::monotonic() < deadline, "the run did not start");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    async fn events(&self, lease: Lease) -> Vec<Event> {
-        self.instance.run_events(lease.run_id, 0, 1000).await.unwrap()
-    }
-
-    /// What happened, without log lines: the kind, and the step where there is one.
-    async fn story(&self, lease: Lease) -> Vec<String> {
-        let events = self.events(lease).await.into_iter().map(|event| event.event);
-        let told = events.filter(|event| event.kind != EventKind::Log);
-        told.map(|event| match event.step_key {
-            Some(step) => format!("{} {step}", event.kind),
-            None => event.kind.to_string(),
-        })
-        .collect()
-    }
-}
-
 #[tokio::test]
 async fn a_run_tells_its_whole_story_in_order() {
     let _logs = tracing_subscriber::registry().with(StepLogs).set_default();
-    let world = World::new().await;
+    let world = World::of(definitions()).await;
     let lease = world.launched("sum", json!({"ops": {"numbers": {"config": [1, 2, 4]}}}), None).await;
     assert_eq!(world.execute(lease).await.unwrap(), End::Success);
     let expected = [
         "PIPELINE_ENQUEUED",
         "PIPELINE_STARTING",
         "PIPELINE_START",
+        "ASSET_MATERIALIZATION_PLANNED numbers",
+        "ASSET_MATERIALIZATION_PLANNED total",
         "STEP_START numbers",
         "STEP_OUTPUT numbers",
+        "HANDLED_OUTPUT numbers",
         "ASSET_MATERIALIZATION numbers",
         "STEP_SUCCESS numbers",
         "STEP_START total",
+        "STEP_INPUT total",
         "STEP_OUTPUT total",
+        "HANDLED_OUTPUT total",
         "ASSET_MATERIALIZATION total",
         "STEP_SUCCESS total",
         "PIPELINE_SUCCESS",
@@ -236,14 +147,15 @@ async fn a_run_tells_its_whole_story_in_order() {
     let lines: Vec<_> = lines.map(|event| (event.event.step_key.as_deref(), event.event.message.as_str())).collect();
     assert!(lines.contains(&(Some("numbers"), "numbers are made how_many=3")), "{lines:?}");
     assert!(lines.contains(&(Some("total"), "adding")), "{lines:?}");
-    let made = events.iter().find(|e| e.event.data["asset_key"] == "total").unwrap();
-    assert_eq!(made.event.data["metadata"]["count"], 3);
+    let made = |e: &&Event| e.event.kind == EventKind::AssetMaterialization && e.event.data["asset_key"] == "total";
+    let made = events.iter().find(made).unwrap();
+    assert_eq!(made.event.data["metadata"]["count"], json!({"type": "int", "value": 3}));
     assert!(world.list.opened.lock().unwrap().is_empty(), "a run without lake outputs is not opened in the ledger");
 }
 
 #[tokio::test]
 async fn a_panic_fails_its_step_with_message_and_place_and_skips_what_needs_it() {
-    let world = World::new().await;
+    let world = World::of(definitions()).await;
     let lease = world.launched("broken", json!({}), None).await;
     let End::Failure(problem) = world.execute(lease).await.unwrap() else { panic!("it has to fail") };
     assert_eq!(problem.code, Code::Bug);
@@ -262,7 +174,7 @@ async fn a_panic_fails_its_step_with_message_and_place_and_skips_what_needs_it()
 
 #[tokio::test]
 async fn a_staged_file_is_checked_then_committed_then_told() {
-    let world = World::new().await;
+    let world = World::of(definitions()).await;
     let lease = world.launched("file", json!({}), Some("good")).await;
     assert_eq!(world.execute(lease).await.unwrap(), End::Success);
     let story = world.story(lease).await;
@@ -273,13 +185,13 @@ async fn a_staged_file_is_checked_then_committed_then_told() {
     assert!(!world.home.scratch_dir(&lease.run_id.to_string()).exists(), "scratch is removed");
     let events = world.events(lease).await;
     let made = events.iter().find(|event| event.event.kind == EventKind::AssetMaterialization).unwrap();
-    assert_eq!(made.event.data["metadata"]["version"], 1);
+    assert_eq!(made.event.data["metadata"]["version"]["value"], 1);
     assert_eq!(made.event.data["partition"], "good");
 }
 
 #[tokio::test]
 async fn a_blocking_check_that_fails_keeps_the_file_out_and_says_its_numbers() {
-    let world = World::new().await;
+    let world = World::of(definitions()).await;
     let lease = world.launched("file", json!({}), Some("bad")).await;
     let End::Failure(problem) = world.execute(lease).await.unwrap() else { panic!("it has to fail") };
     assert_eq!(problem.code, Code::CheckFailed);
@@ -289,7 +201,7 @@ async fn a_blocking_check_that_fails_keeps_the_file_out_and_says_its_numbers() {
 
 #[tokio::test]
 async fn a_cancel_ends_the_run_within_a_second() {
-    let world = World::new().await;
+    let world = World::of(definitions()).await;
     let lease = world.launched("endless", json!({}), None).await;
     let cancel = async {
         world.started(lease).await;
@@ -304,7 +216,7 @@ async fn a_cancel_ends_the_run_within_a_second() {
 
 #[tokio::test]
 async fn a_signal_cancels_through_the_state() {
-    let world = World::new().await;
+    let world = World::of(definitions()).await;
     let lease = world.launched("endless", json!({}), None).await;
     let halt = Halt::default();
     let definitions = definitions();
@@ -321,7 +233,7 @@ async fn a_signal_cancels_through_the_state() {
 
 #[tokio::test]
 async fn a_lost_lease_commits_nothing_and_writes_nothing() {
-    let world = World::new().await;
+    let world = World::of(definitions()).await;
     let lease = world.launched("late_file", json!({}), Some("good")).await;
     let revoke = async {
         world.started(lease).await;
@@ -337,7 +249,7 @@ async fn a_lost_lease_commits_nothing_and_writes_nothing() {
 
 #[tokio::test]
 async fn a_process_with_an_old_epoch_does_not_even_start() {
-    let world = World::new().await;
+    let world = World::of(definitions()).await;
     let lease = world.launched("sum", json!({}), None).await;
     let old = Lease { epoch: lease.epoch - 1, ..lease };
     assert_eq!(world.execute(old).await.unwrap_err().code, Code::LeaseLost);
@@ -346,7 +258,7 @@ async fn a_process_with_an_old_epoch_does_not_even_start() {
 
 #[tokio::test]
 async fn a_run_that_was_cancelled_before_it_started_ends_at_once() {
-    let world = World::new().await;
+    let world = World::of(definitions()).await;
     let lease = world.launched("sum", json!({}), None).await;
     world.instance.command(lease.run_id, Command::Cancel, None, None, clock::now()).await.unwrap();
     assert_eq!(world.execute(lease).await.unwrap(), End::Canceled);
@@ -355,7 +267,7 @@ async fn a_run_that_was_cancelled_before_it_started_ends_at_once() {
 
 #[tokio::test]
 async fn a_job_that_is_not_defined_fails_the_run_with_what_there_is() {
-    let world = World::new().await;
+    let world = World::of(definitions()).await;
     let lease = world.launched("sums", json!({}), None).await;
     let End::Failure(problem) = world.execute(lease).await.unwrap() else { panic!("it has to fail") };
     assert_eq!(problem.code, Code::NotFound);

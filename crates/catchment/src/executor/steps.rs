@@ -1,141 +1,246 @@
-//! The steps of a run: each starts as soon as what it needs is made, at most so many at once.
+//! Drives the steps of a run: starts what the schedule says, and tells it how each ended.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use catchment_core::reexecution::mapped_key;
 use catchment_core::{EventKind, Level};
 use catchment_model::{Code, Problem};
-use catchment_settings::task;
+use catchment_settings::{clock, task};
+use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::json;
+use tokio::task::{AbortHandle, JoinError};
 use tracing::Instrument;
 
-use super::{logs, step};
-use crate::context::{InputValue, RunScope, StepContext, StepScope};
-use crate::lower::{InputSource, StepOutputRef};
+use super::attempt::{self, Outcome, Work};
+use super::execution::Execution;
+use super::hooks;
+use super::inputs::{Taken, Value, Values};
+use super::logs;
+use super::schedule::{Id, Schedule, Skipped};
+use crate::lower::StepOutputRef;
 use crate::output::SharedValue;
-use crate::plan::{Plan, PlannedStep};
+use crate::plan::Source;
 
 /// How the steps ended.
 #[derive(Default)]
 pub(crate) struct Ended {
-    /// What the steps that ended well gave, by output.
+    /// What the steps that ended well gave, by output. A step that ran for a mapping key has it in its key.
     pub(crate) values: HashMap<StepOutputRef, SharedValue>,
     /// Steps that failed, in the order of their failure.
     pub(crate) failures: Vec<(String, Problem)>,
 }
 
-enum State {
-    Waiting,
-    Running,
-    Done,
-    Failed,
-}
-
 /// Runs the plan to its end, or until the run is halted: then what runs is given up and `Err` says why.
-pub(crate) async fn run(plan: &Plan, scope: &Arc<RunScope>, concurrency: usize) -> Result<Ended, Problem> {
-    let mut states: Vec<State> = plan.steps.iter().map(|_| State::Waiting).collect();
-    let mut running = FuturesUnordered::new();
-    let mut aborts = Aborts::default();
-    let mut ended = Ended::default();
-    loop {
-        skip_hopeless(plan, &mut states, scope).await?;
-        for place in ready(plan, &states, concurrency.saturating_sub(running.len())) {
-            let handle = start(&plan.steps[place], plan, &ended.values, scope);
-            aborts.0.push(handle.abort_handle());
-            states[place] = State::Running;
-            running.push(async move { (place, handle.await) });
-        }
-        let next = tokio::select! {
-            biased;
-            () = scope.halt.token.cancelled() => return Err(scope.halt.reason()),
-            next = running.next() => next,
-        };
-        let Some((place, result)) = next else { return Ok(ended) };
-        let key = &plan.steps[place].step.key;
-        let result = result.unwrap_or_else(|error| {
-            Err(Problem::new(Code::Bug, "a step ended without an answer").cause(error.to_string()))
-        });
-        states[place] = match result {
-            Ok(values) => {
-                for (output, value) in values {
-                    ended.values.insert(StepOutputRef { step: key.clone(), output }, value);
-                }
-                State::Done
-            }
-            Err(problem) if problem.code == Code::LeaseLost => return Err(problem),
-            Err(problem) => {
-                ended.failures.push((key.clone(), problem));
-                State::Failed
-            }
-        };
-    }
+pub(crate) async fn run(execution: Arc<Execution>) -> Result<Ended, Problem> {
+    Driver::new(execution).run().await
 }
 
-/// Gives the tasks up when the run is halted: they must not outlive it.
+struct Driver {
+    schedule: Schedule,
+    values: Values,
+    tries: HashMap<Id, Tries>,
+    running: FuturesUnordered<BoxFuture<'static, (Id, Result<Outcome, JoinError>)>>,
+    hooks: FuturesUnordered<BoxFuture<'static, ()>>,
+    tasks: Tasks,
+    /// Who waits for a slot, by pool.
+    waiting: HashMap<String, Vec<Id>>,
+    ended: Ended,
+    execution: Arc<Execution>,
+}
+
+/// How often a step was tried, and how often it asked for a slot in vain.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tries {
+    retries: u32,
+    slot: u32,
+}
+
+/// The tasks that run: they must not outlive the run.
 #[derive(Default)]
-struct Aborts(Vec<tokio::task::AbortHandle>);
+struct Tasks(HashMap<tokio::task::Id, AbortHandle>);
 
-impl Drop for Aborts {
+impl Drop for Tasks {
     fn drop(&mut self) {
-        self.0.iter().for_each(tokio::task::AbortHandle::abort);
+        self.0.values().for_each(AbortHandle::abort);
     }
 }
 
-fn ready(plan: &Plan, states: &[State], room: usize) -> Vec<usize> {
-    let waiting = plan.steps.iter().enumerate().filter(|(place, _)| matches!(states[*place], State::Waiting));
-    let ready = waiting.filter(|(_, step)| step.after.iter().all(|at| matches!(states[*at], State::Done)));
-    ready.map(|(place, _)| place).take(room).collect()
-}
-
-/// Marks each step whose upstream failed, and says so.
-async fn skip_hopeless(plan: &Plan, states: &mut [State], scope: &RunScope) -> Result<(), Problem> {
-    let mut events = Vec::new();
-    for (place, step) in plan.steps.iter().enumerate() {
-        let failed = step.after.iter().find(|at| matches!(states[**at], State::Failed));
-        if let (State::Waiting, Some(at)) = (&states[place], failed) {
-            let upstream = &plan.steps[*at].step.key;
-            let message = format!("skipped: `{upstream}`, which it needs, was not made");
-            let data = json!({"upstream": upstream});
-            let key = Some(step.step.key.as_str());
-            events.push(scope.journal.event(EventKind::StepSkipped, key, Level::Warning, message, data));
-            states[place] = State::Failed;
+impl Driver {
+    fn new(execution: Arc<Execution>) -> Self {
+        let nodes = execution.plan.steps.iter().map(|step| step.node.clone()).collect();
+        Self {
+            schedule: Schedule::new(nodes, execution.limits.clone()),
+            values: Values::default(),
+            tries: HashMap::new(),
+            running: FuturesUnordered::new(),
+            hooks: FuturesUnordered::new(),
+            tasks: Tasks::default(),
+            waiting: HashMap::new(),
+            ended: Ended::default(),
+            execution,
         }
     }
-    if events.is_empty() { Ok(()) } else { scope.journal.write(events).await }
+
+    async fn run(mut self) -> Result<Ended, Problem> {
+        let halt = self.execution.scope.halt.clone();
+        loop {
+            while let Some(id) = self.schedule.next(clock::monotonic()) {
+                self.start(id);
+            }
+            if self.running.is_empty() && self.hooks.is_empty() {
+                if self.schedule.is_over() {
+                    return Ok(self.ended);
+                }
+                if self.schedule.wake_at().is_none() {
+                    return Err(Problem::new(Code::Bug, "steps wait that nothing can start"));
+                }
+            }
+            let wake = self.schedule.wake_at();
+            tokio::select! {
+                biased;
+                () = halt.token.cancelled() => return Err(halt.reason()),
+                Some((id, outcome)) = self.running.next() => self.heed(id, outcome)?,
+                Some(()) = self.hooks.next() => {}
+                () = until(wake) => {}
+            }
+        }
+    }
+
+    fn start(&mut self, id: Id) {
+        let place = self.schedule.node(id);
+        let step = &self.execution.plan.steps[place];
+        let tries = self.tries.get(&id).copied().unwrap_or_default();
+        let mapping_key = self.schedule.mapping_key(id).map(str::to_owned);
+        let inputs = step.inputs.iter().map(|(name, source)| (name.clone(), self.taken(id, source))).collect();
+        let key = self.key(id);
+        let span = logs::span(self.execution.scope.run_id, &key);
+        let work = Work { place, key, mapping_key, inputs, retry_number: tries.retries };
+        let task = task::spawn("step", attempt::attempt(self.execution.clone(), work).instrument(span));
+        self.tasks.0.insert(task.id(), task.abort_handle());
+        self.running.push(Box::pin(async move { (id, task.await) }));
+    }
+
+    /// What an input takes; all of it is there, or was kept by an earlier run.
+    fn taken(&self, id: Id, source: &Source) -> Taken {
+        let plan = &self.execution.plan;
+        let one = |output| self.values.taken(plan, &self.schedule, output, self.schedule.mapping_key(id));
+        match source {
+            Source::Config => Taken::Config,
+            Source::Asset(key) => Taken::Asset(key.clone()),
+            Source::Output(output) => Taken::One(one(*output)),
+            Source::Many(outputs) => Taken::Many(outputs.iter().map(|output| one(*output)).collect()),
+            Source::Collected(output) => {
+                Taken::Many(self.values.collected(plan, &self.execution.past, &self.schedule, *output))
+            }
+        }
+    }
+
+    /// The key of an instance: that of its step, with its mapping key where it has one.
+    fn key(&self, id: Id) -> String {
+        let key = &self.execution.plan.steps[self.schedule.node(id)].definition.key;
+        self.schedule.mapping_key(id).map_or_else(|| key.clone(), |mapping_key| mapped_key(key, mapping_key))
+    }
+
+    fn heed(&mut self, id: Id, outcome: Result<Outcome, JoinError>) -> Result<(), Problem> {
+        let outcome = outcome.unwrap_or_else(|error| {
+            Outcome::Failed(Problem::new(Code::Bug, "a step ended without an answer").cause(error.to_string()))
+        });
+        self.tasks.0.retain(|_, task| !task.is_finished());
+        let tries = self.tries.entry(id).or_default();
+        match outcome {
+            Outcome::NoSlot(pool) => {
+                let wait = super::slots::wait(tries.slot, fastrand::f64());
+                tries.slot += 1;
+                self.schedule.again_at(id, clock::monotonic() + wait);
+                self.waiting.entry(pool).or_default().push(id);
+                return Ok(());
+            }
+            Outcome::Retry(wait) => {
+                *tries = Tries { retries: tries.retries + 1, slot: 0 };
+                self.schedule.again_at(id, clock::monotonic() + wait);
+            }
+            Outcome::Done(values) => self.done(id, values),
+            Outcome::Failed(problem) if problem.code == Code::LeaseLost => return Err(problem),
+            Outcome::Failed(problem) => self.failed(id, problem),
+        }
+        self.freed(id);
+        Ok(())
+    }
+
+    fn done(&mut self, id: Id, values: Vec<Value>) {
+        let step_key = self.key(id);
+        let outputs = &self.execution.plan.steps[self.schedule.node(id)].definition.op.outputs;
+        let (mut missing, mut mapping_keys) = (Vec::new(), Vec::new());
+        for (at, value) in values.iter().enumerate() {
+            match value {
+                Value::Nothing => missing.push(at),
+                Value::Fan(values) => mapping_keys = values.iter().map(|(key, _)| key.clone()).collect(),
+                Value::One(value) => {
+                    let output = outputs.get(at).map(|port| port.name.clone()).unwrap_or_default();
+                    self.ended.values.insert(StepOutputRef { step: step_key.clone(), output }, value.clone());
+                }
+            }
+        }
+        self.values.insert(id, values);
+        let skipped = self.schedule.succeeded(id, missing, &mapping_keys);
+        self.skip(&skipped);
+        self.call_hooks(id, None);
+    }
+
+    fn failed(&mut self, id: Id, problem: Problem) {
+        self.ended.failures.push((self.key(id), problem.clone()));
+        let skipped = self.schedule.failed(id);
+        self.skip(&skipped);
+        self.call_hooks(id, Some(problem));
+    }
+
+    /// Says what will not run.
+    fn skip(&self, skipped: &[Skipped]) {
+        let mut events = Vec::new();
+        for Skipped { id, because_of, failed } in skipped {
+            let (key, upstream) = (self.key(*id), self.key(*because_of));
+            let why = match failed {
+                true => format!("`{upstream}`, which it needs, did not end well"),
+                false => format!("`{upstream}` left out what it needs"),
+            };
+            let level = if *failed { Level::Warning } else { Level::Info };
+            let data = json!({"upstream": upstream, "failed": failed});
+            let step = &self.execution.plan.steps[self.schedule.node(*id)];
+            events.push(self.execution.event(EventKind::StepSkipped, &key, level, format!("skipped: {why}"), data));
+            if *failed {
+                events.extend(self.execution.not_made(step, &key, &why));
+            }
+        }
+        self.execution.scope.journal.tell(events);
+    }
+
+    fn call_hooks(&mut self, id: Id, problem: Option<Problem>) {
+        let (place, key) = (self.schedule.node(id), self.key(id));
+        if self.execution.plan.steps[place].definition.hooks.is_empty() {
+            return;
+        }
+        let span = logs::span(self.execution.scope.run_id, &key);
+        let calls = hooks::call(self.execution.clone(), place, key, problem);
+        let task = task::spawn("hooks", calls.instrument(span));
+        self.tasks.0.insert(task.id(), task.abort_handle());
+        self.hooks.push(Box::pin(async move { drop(task.await) }));
+    }
+
+    /// A step that gave its slot back lets those of this run ask again at once.
+    fn freed(&mut self, id: Id) {
+        let Some(pool) = self.execution.plan.steps[self.schedule.node(id)].pool() else { return };
+        for waiting in self.waiting.remove(pool).unwrap_or_default() {
+            self.schedule.hurry(waiting);
+        }
+    }
 }
 
-fn start(
-    planned: &PlannedStep,
-    plan: &Plan,
-    values: &HashMap<StepOutputRef, SharedValue>,
-    scope: &Arc<RunScope>,
-) -> tokio::task::JoinHandle<Result<Vec<(String, SharedValue)>, Problem>> {
-    let step = &planned.step;
-    let of_asset = |key: &str| {
-        let maker = plan.steps.iter().map(|planned| &planned.step).find(|s| s.assets.iter().any(|a| a.key == key))?;
-        let at = maker.assets.iter().position(|asset| asset.key == key)?;
-        values.get(&StepOutputRef { step: maker.key.clone(), output: maker.op.outputs.get(at)?.name.clone() })
-    };
-    let value = |source: &InputSource| match source {
-        InputSource::Step(output) => values.get(output).cloned().map(InputValue::One),
-        InputSource::Many(outputs) => {
-            Some(InputValue::Many(outputs.iter().filter_map(|output| values.get(output).cloned()).collect()))
-        }
-        InputSource::Asset(key) => of_asset(key).cloned().map(InputValue::One),
-        InputSource::Collected(_) | InputSource::Config => None,
-    };
-    let inputs = step.inputs.iter().filter_map(|input| Some((input.name.clone(), value(&input.source)?)));
-    let context = StepContext::new(
-        scope.clone(),
-        StepScope {
-            key: step.key.clone(),
-            config_path: step.config_path.clone(),
-            inputs: inputs.collect(),
-            assets: step.assets.iter().map(|asset| asset.key.clone()).collect(),
-            ..StepScope::default()
-        },
-    );
-    let span = logs::span(scope.run_id, &step.key);
-    task::spawn("step", step::run(step.clone(), scope.clone(), context).instrument(span))
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
 }
