@@ -24,8 +24,9 @@ CREATE TABLE ticks (
     skip_reason        TEXT,
     problem            TEXT
 ) STRICT;
-CREATE INDEX ticks_of_instigator ON ticks (instigator, id);
-CREATE INDEX ticks_by_status ON ticks (instigator, status, id);
+-- A page by status and time reads no tick that it does not show.
+CREATE INDEX ticks_of_instigator ON ticks (instigator, id, status, started_at);
+CREATE INDEX ticks_by_status ON ticks (instigator, status, id, started_at);
 CREATE INDEX ticks_by_age ON ticks (kind, status, started_at);
 
 CREATE TABLE tick_logs (
@@ -57,7 +58,7 @@ CREATE TABLE partitions (
     key        TEXT NOT NULL,
     UNIQUE (definition, key)
 ) STRICT;
-CREATE INDEX partitions_in_order ON partitions (definition, seq);
+CREATE INDEX partitions_in_order ON partitions (definition, seq, key);
 
 -- What the event log says of assets: the newest of each, written with the events.
 CREATE TABLE asset_records (
