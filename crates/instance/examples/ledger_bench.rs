@@ -119,7 +119,7 @@ const FILL: &[(i64, &str)] = &[
          SELECT 'pool_' || CAST(n % 50 AS TEXT), {run}, 'step', n % 3, n % 2, 1700000000000000 FROM numbers",
     ),
     (
-        15_000,
+        30_000,
         "INSERT INTO partitions (definition, key) SELECT 'dataset_' || CAST(n % 3 AS TEXT), 'p' || CAST(n AS TEXT) \
          FROM numbers",
     ),
@@ -248,7 +248,7 @@ async fn measure(instance: &SqlInstance, backend: &str) -> Vec<String> {
         time("evaluations of a condition", |n| async move { i.evaluations(&asset(n), None, 50).await.unwrap().len() })
             .await,
         time("pools", |_| async move { i.pools().await.unwrap().len() }).await,
-        time("5,000 dynamic partitions", |n| async move {
+        time("10,000 dynamic partitions", |n| async move {
             i.partitions(&format!("dataset_{}", n % 3)).await.unwrap().len()
         })
         .await,

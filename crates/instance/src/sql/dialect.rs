@@ -39,6 +39,14 @@ impl Dialect {
         }
     }
 
+    /// All values of a text column, in the order of another one, as one JSON array.
+    pub(super) fn json_list(self, column: &str, order: &str) -> String {
+        match self {
+            Self::Sqlite => format!("json_group_array({column} ORDER BY {order})"),
+            Self::Postgres => format!("CAST(coalesce(json_agg({column} ORDER BY {order}), '[]') AS TEXT)"),
+        }
+    }
+
     /// A text of the schema, written for SQLite, in this dialect: `INTEGER` has 64 bits, `TEXT` is compared byte by
     /// byte, whatever the language of the server.
     pub(super) fn schema(self, text: &str) -> String {

@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::query::CHUNK;
-use super::{Sql, SqlInstance};
+use super::{Sql, SqlInstance, rows};
 use crate::{Partitions, Result};
 
 #[async_trait]
@@ -27,9 +27,10 @@ impl Partitions for SqlInstance {
     }
 
     async fn partitions(&self, definition: &str) -> Result<Vec<String>> {
-        let mut sql = Sql::new("SELECT key FROM partitions WHERE definition = ");
-        sql.bind(definition).push(" ORDER BY seq");
-        sql.all(self.readers()).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        // There may be many thousands: as one value they come at once, and not row by row.
+        let mut sql = Sql::new(format!("SELECT {} AS keys FROM partitions", self.dialect().json_list("key", "seq")));
+        sql.push(" WHERE definition = ").bind(definition);
+        rows::json(&sql.one(self.readers()).await?, "keys")
     }
 
     async fn has_partition(&self, definition: &str, key: &str) -> Result<bool> {
