@@ -137,6 +137,7 @@ async fn lead(
     tasks.push(task::spawn("wake", forward_hints(context.clone(), listener)));
     tasks.push(task::spawn("exits", term.gather_exits()));
     tasks.push(task::spawn("definitions", forward_changes(context.clone())));
+    tasks.push(task::spawn("locations", drive(locations::Keeper::new(context.clone()), context.clone())));
     for work in term.tasks()? {
         tasks.push(task::spawn("reconcile", drive(work, context.clone())));
     }

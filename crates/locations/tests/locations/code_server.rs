@@ -1,8 +1,4 @@
 //! Locations that are given by a binary: started, watched, and replaced when the file changes.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod support;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +6,7 @@ use catchment_locations::Locations as _;
 use catchment_model::Code;
 use catchment_settings::Home;
 use catchment_settings::config::{LocationEntry, LocationSource};
-use support::{Answers, asset, registry, serve, state, until};
+use crate::support::{Answers, asset, registry, serve, state, until};
 use tokio::sync::watch;
 
 /// What a binary that a test writes starts: this program, as a code server. Without its variables it does nothing.
@@ -29,7 +25,7 @@ fn binary(path: &Path, asset: &str) {
     write(
         path,
         &format!(
-            "#!/bin/sh\nFAKE_ASSET={asset} FAKE_SOCKET=\"$3\" exec {} --exact as_a_code_server --nocapture\n",
+            "#!/bin/sh\nFAKE_ASSET={asset} FAKE_SOCKET=\"$3\" exec {} --exact code_server::as_a_code_server --nocapture\n",
             program.display()
         ),
     );

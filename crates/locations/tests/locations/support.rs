@@ -18,19 +18,19 @@ use tonic::{Request, Response, Status};
 
 /// What the server answers.
 #[derive(Debug, Clone)]
-pub struct Answers {
+pub(crate) struct Answers {
     /// Its only asset.
-    pub asset: String,
+    pub(crate) asset: String,
     /// What it says of its definitions.
-    pub problem: Option<Problem>,
+    pub(crate) problem: Option<Problem>,
     /// How long it takes to describe itself.
-    pub takes: Duration,
+    pub(crate) takes: Duration,
     /// The version of the protocol.
-    pub protocol: u32,
+    pub(crate) protocol: u32,
 }
 
 impl Answers {
-    pub fn asset(key: &str) -> Self {
+    pub(crate) fn asset(key: &str) -> Self {
         let protocol = catchment_proto::PROTOCOL_VERSION;
         Self { asset: key.into(), problem: None, takes: Duration::ZERO, protocol }
     }
@@ -87,7 +87,7 @@ impl CodeLocation for Fake {
 }
 
 /// Serves at a socket until it is aborted.
-pub async fn serve(socket: &Path, server_id: &str, answers: watch::Receiver<Answers>) {
+pub(crate) async fn serve(socket: &Path, server_id: &str, answers: watch::Receiver<Answers>) {
     if socket.exists() {
         std::fs::remove_file(socket).unwrap();
     }
@@ -101,21 +101,21 @@ pub async fn serve(socket: &Path, server_id: &str, answers: watch::Receiver<Answ
 }
 
 /// A server in this process.
-pub struct Server {
-    pub socket: PathBuf,
-    pub answers: watch::Sender<Answers>,
+pub(crate) struct Server {
+    pub(crate) socket: PathBuf,
+    pub(crate) answers: watch::Sender<Answers>,
     running: Option<tokio::runtime::Runtime>,
 }
 
 impl Server {
-    pub async fn start(folder: &Path, name: &str) -> Self {
+    pub(crate) async fn start(folder: &Path, name: &str) -> Self {
         let answers = watch::Sender::new(Answers::asset(name));
         let mut server = Self { socket: folder.join(format!("{name}.s")), answers, running: None };
         server.again("1").await;
         server
     }
 
-    pub async fn again(&mut self, server_id: &str) {
+    pub(crate) async fn again(&mut self, server_id: &str) {
         // A runtime of its own, so that its connections end with it.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (socket, answers, id) = (self.socket.clone(), self.answers.subscribe(), server_id.to_owned());
@@ -125,12 +125,12 @@ impl Server {
     }
 
     /// Ends it as a crash does: connections are cut.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.running.take().unwrap().shutdown_background();
         std::fs::remove_file(&self.socket).unwrap();
     }
 
-    pub fn entry(&self, name: &str) -> LocationEntry {
+    pub(crate) fn entry(&self, name: &str) -> LocationEntry {
         LocationEntry { name: name.into(), source: LocationSource::Grpc(GrpcAddress::Socket(self.socket.clone())) }
     }
 }
@@ -143,13 +143,13 @@ impl Drop for Server {
     }
 }
 
-pub fn registry(home: &Home, locations: Vec<LocationEntry>) -> Arc<Registry> {
+pub(crate) fn registry(home: &Home, locations: Vec<LocationEntry>) -> Arc<Registry> {
     let registry = Registry::new(home.clone(), Workspace { locations }, Duration::from_secs(5)).unwrap();
     registry.start();
     registry
 }
 
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = clock::monotonic() + Duration::from_secs(20);
     while !holds() {
         assert!(clock::monotonic() < deadline, "{what} did not come true");
@@ -158,7 +158,7 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Waits until a location is as it should be.
-pub async fn state(
+pub(crate) async fn state(
     registry: &Registry,
     name: &str,
     what: &str,
@@ -174,6 +174,6 @@ pub async fn state(
 }
 
 /// The asset that a location defines.
-pub fn asset(state: &LocationState) -> &str {
+pub(crate) fn asset(state: &LocationState) -> &str {
     state.snapshot.as_ref().map_or("", |snapshot| &snapshot.assets[0].key)
 }

@@ -1,8 +1,4 @@
 //! Locations that someone else serves: none disturbs another, and each is shown as it is.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod support;
-
 use std::time::Duration;
 
 use catchment_core::sensor::SensorInput;
@@ -10,7 +6,7 @@ use catchment_locations::{GrpcClient, LocationClient as _, LocationError, Locati
 use catchment_model::{Code, Problem};
 use catchment_settings::config::GrpcAddress;
 use catchment_settings::{Home, clock};
-use support::{Answers, Server, asset, registry, state};
+use crate::support::{Answers, Server, asset, registry, state};
 
 #[tokio::test]
 async fn a_location_that_goes_away_is_shown_with_its_error_and_its_last_definitions_until_it_is_back() {
