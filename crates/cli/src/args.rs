@@ -65,9 +65,22 @@ pub(crate) enum Command {
     Doctor,
 }
 
+/// Which code locations there are.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct WorkspaceArgs {
+    /// The file that lists the code locations (default: workspace.yaml of the home; without it, the platform's own)
+    #[arg(long, short, value_name = "FILE", env = "CATCHMENT_WORKSPACE", hide_env = true)]
+    pub(crate) workspace: Option<PathBuf>,
+    /// The binary of the only code location, in the place of a workspace
+    #[arg(long, value_name = "PATH")]
+    pub(crate) location: Option<PathBuf>,
+}
+
 /// Arguments of `catchment webserver`; port 0 takes a free one and prints it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WebserverArgs {
+    #[command(flatten)]
+    pub(crate) workspace: WorkspaceArgs,
     /// Where to listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     pub(crate) listen: SocketAddr,
@@ -76,9 +89,8 @@ pub(crate) struct WebserverArgs {
 /// Arguments of `catchment daemon`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DaemonArgs {
-    /// The code location (gRPC)
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4000")]
-    pub(crate) location: String,
+    #[command(flatten)]
+    pub(crate) workspace: WorkspaceArgs,
 }
 
 /// Arguments of `catchment s3`.

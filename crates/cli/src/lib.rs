@@ -1,7 +1,7 @@
 //! The command line: `catchment`.
 //!
 //! Here: the commands and their arguments (`args`), the processes that they start (`process`, `dev`), the client
-//! of the REST API (`client`), how errors (`report`) and figures (`humane`) look, and one module for each group of
+//! of the REST API (`client`), the code locations that there are (`workspace`), how errors (`report`) and figures (`humane`) look, and one module for each group of
 //! commands.
 //!
 //! Not here: anything that touches a database. What a command knows, it learned from the web server or from S3,
@@ -21,6 +21,7 @@ mod process;
 mod progress;
 mod report;
 mod run;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -110,8 +111,8 @@ async fn carry_out(command: Command, context: Context) -> Result<u8, Problem> {
     let environment = &context.environment;
     match command {
         Command::Dev(args) => dev::run(args, environment, context.global.json).await.map(|()| 0),
-        Command::Webserver(args) => process::webserver(environment, args.listen).await.map(|()| 0),
-        Command::Daemon(args) => process::daemon(environment, args.location).await.map(|()| 0),
+        Command::Webserver(args) => process::webserver(environment, args).await.map(|()| 0),
+        Command::Daemon(args) => process::daemon(environment, &args.workspace).await.map(|()| 0),
         Command::S3(args::S3Args { command: None, listen }) => process::s3(environment, listen).await.map(|()| 0),
         Command::S3(args::S3Args { command: Some(args::S3Command::Key(command)), .. }) => {
             keys::carry_out(command, &context).await.map(|()| 0)

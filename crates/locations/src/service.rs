@@ -43,6 +43,9 @@ pub struct Ready {
     /// Where it listens.
     #[serde(default)]
     pub address: String,
+    /// What else it says.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Service {
@@ -117,9 +120,9 @@ impl Service {
         }
     }
 
-    /// Where it listens, as it has said.
-    pub fn address(&self) -> &str {
-        &self.ready.address
+    /// What it said when it was ready.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
     }
 
     /// Waits for its end, and says how it ended. Cancel-safe.

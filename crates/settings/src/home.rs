@@ -22,9 +22,6 @@ pub struct Endpoints {
     /// The S3 server, such as `http://127.0.0.1:9000`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<String>,
-    /// The code location `etl_pipelines`, such as `http://127.0.0.1:4000`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code_location: Option<String>,
 }
 
 impl Home {

@@ -12,6 +12,7 @@ use axum::response::Response;
 use catchment_instance::SharedInstance;
 use catchment_ledger::{SharedLedger, SqliteLedger};
 use catchment_model::{ActivityLog, Code, Problem};
+use catchment_settings::config::Workspace;
 use catchment_settings::{Environment, Home, S3Credentials, Secret, clock};
 use catchment_store::{Store, StoreConfig};
 use http::{HeaderValue, Uri, header};
@@ -38,6 +39,8 @@ pub struct Config {
     pub environment: Environment,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The code locations, to check run config by.
+    pub workspace: Workspace,
 }
 
 /// What every handler can reach.
@@ -52,6 +55,7 @@ struct Shared {
     instance: SharedInstance,
     ledger: SharedLedger,
     admin: S3Credentials,
+    workspace: Workspace,
     openapi: bytes::Bytes,
     stopping: CancellationToken,
 }
@@ -150,7 +154,7 @@ impl Server {
     /// # Errors
     /// Where the home cannot be used, a database is from another version, or the port is taken.
     pub async fn bind(config: Config) -> Result<Self, Problem> {
-        let Config { home, environment, listen } = config;
+        let Config { home, environment, listen, workspace } = config;
         let taken = |e: std::io::Error| {
             Problem::new(Code::Unavailable, "the web server cannot listen")
                 .place(listen.to_string())
@@ -165,8 +169,18 @@ impl Server {
         let address = listener.local_addr().map_err(taken)?;
         let openapi = bytes::Bytes::from(crate::openapi().to_string());
         let stopping = CancellationToken::new();
-        let app =
-            App(Arc::new(Shared { home, environment, address, token, instance, ledger, admin, openapi, stopping }));
+        let app = App(Arc::new(Shared {
+            home,
+            environment,
+            address,
+            token,
+            instance,
+            ledger,
+            admin,
+            workspace,
+            openapi,
+            stopping,
+        }));
         Ok(Self { app, listener })
     }
 

@@ -6,8 +6,8 @@ mod installation;
 
 use std::collections::BTreeMap;
 
+use catchment_core::instigator::Tick;
 use catchment_core::{Event, Run, RunId};
-use catchment_instance::Tick;
 use catchment_model::{ActivityLog, Asset, Fault, ManifestDoc, Problem, RejectedManifest};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -283,19 +283,25 @@ pub struct Validation {
     pub problem: Option<Problem>,
 }
 
-/// One evaluation of a sensor.
+/// One evaluation of a sensor or schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TickView {
     /// Its id; rises.
     pub id: i64,
-    /// The sensor.
-    pub sensor: String,
+    /// The sensor or schedule.
+    pub name: String,
+    /// The code location that defines it.
+    pub location: String,
+    /// `sensor` or `schedule`.
+    pub kind: String,
     /// `STARTED`, `SUCCESS`, `SKIPPED` or `FAILURE`.
     pub status: String,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// The time that it stands for, of a schedule.
+    pub scheduled_for: Option<Timestamp>,
     /// The runs that it made.
     pub run_ids: Vec<String>,
     /// Run keys that were asked for again, and not launched again.
@@ -306,6 +312,8 @@ pub struct TickView {
     pub skip_reason: Option<String>,
     /// Why it failed.
     pub problem: Option<Problem>,
+    /// What user code logged, oldest first, as `LEVEL message`.
+    pub log: Vec<String>,
 }
 
 /// An object that a sensor refused.
@@ -332,20 +340,24 @@ impl From<Tick> for TickView {
         });
         Self {
             id: tick.id,
-            sensor: tick.sensor,
+            name: tick.instigator.name,
+            location: tick.instigator.location,
+            kind: tick.instigator.kind.as_str().into(),
             status: tick.status.as_str().into(),
             started_at: tick.started_at,
             ended_at: tick.ended_at,
+            scheduled_for: tick.scheduled_for,
             run_ids: tick.run_ids.iter().map(RunId::to_string).collect(),
             duplicate_run_keys: tick.duplicate_run_keys,
             rejected: rejected.collect(),
             skip_reason: tick.skip_reason,
             problem: tick.problem,
+            log: tick.log.iter().map(|line| format!("{} {}", line.level.as_str(), line.message)).collect(),
         }
     }
 }
 
-/// Ticks of a sensor, newest first.
+/// Ticks of a sensor or schedule, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TickList {
     /// The ticks.

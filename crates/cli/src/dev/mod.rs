@@ -1,24 +1,26 @@
 //! `catchment dev`: every process of an installation on embedded defaults, in one folder.
 //!
-//! Starts the S3 server and the code location, then the web server and the daemon; restarts what dies; stops all
-//! of them on Ctrl-C. Runs are not its children: they outlive it, as they outlive the daemon.
+//! Starts the S3 server, then the web server and the daemon, which starts the code locations; restarts what dies; stops
+//! all of them on Ctrl-C. Runs are not its children: they outlive it, as they outlive the daemon.
 
 mod service;
 mod view;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use catchment_model::{Code, Problem};
+use catchment_settings::config::{LocationSource, OperatorConfig};
 use catchment_settings::home::Endpoints;
 use catchment_settings::lock::Lock;
 use catchment_settings::{Environment, Home, clock, task};
 use clap::Args;
 
-use crate::doctor;
+use crate::args::WorkspaceArgs;
+use crate::process::LocationLine;
+use crate::{doctor, workspace};
 
-use service::{Service, Spec};
+use service::{Service, spec};
 
 /// Arguments of `catchment dev`. Port 0 takes a free one and prints it.
 #[derive(Debug, Clone, Args)]
@@ -29,111 +31,112 @@ pub(crate) struct DevArgs {
     /// Where the S3 server listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
     s3: SocketAddr,
-    /// Where the code location `etl_pipelines` listens (gRPC)
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000")]
-    code: SocketAddr,
-    /// The code location's binary; the one beside this program where it is not given
-    #[arg(long, value_name = "PATH")]
-    location: Option<PathBuf>,
+    #[command(flatten)]
+    workspace: WorkspaceArgs,
+}
+
+/// Where everything is, and how the code locations are.
+struct Started {
+    endpoints: Endpoints,
+    locations: Vec<LocationLine>,
 }
 
 /// Runs everything until Ctrl-C or SIGTERM. Prints a JSON line when ready with `json`, a summary for people without.
 ///
 /// # Errors
-/// Where another `catchment dev` has this home, a binary is missing, or a process cannot be started the first time.
+/// Where another `catchment dev` has this home, a setting is wrong, or a process cannot be started the first time. A
+/// code location that cannot be started is shown with its error, and started once it can be.
 pub(crate) async fn run(args: DevArgs, environment: &Environment, json: bool) -> Result<(), Problem> {
     let began = clock::monotonic();
     let home = environment.open_home()?;
     let _lock = Lock::take(&home.lock_file("dev"))?;
-    let own = std::env::current_exe()
-        .map_err(|e| Problem::new(Code::Io, "the path of this program is unknown").cause(e.to_string()))?;
-    let location = match args.location {
-        Some(path) => path,
-        None => own.with_file_name("catchment-etl"),
-    };
-    if !location.is_file() {
-        return Err(Problem::new(Code::InvalidConfig, "the code location's binary is not there")
-            .place(location.display().to_string())
-            .remedy("build it (cargo build --release --workspace), or name it with --location"));
-    }
+    check(&args.workspace, &home)?;
     let mut stop = service::Stop::new()?;
-
-    let s3_spec = Spec::new("s3", &own, ["s3", "--listen", &args.s3.to_string()]);
-    let code_spec = Spec::new("etl_pipelines", &location, ["code-server", "--listen", &args.code.to_string()]);
-    let (s3, code) = tokio::join!(Service::start(s3_spec, &home), Service::start(code_spec, &home));
     let mut services = vec![];
-    let started = match (s3, code) {
-        (Ok(s3), Ok(code)) => {
-            let mut endpoints = Endpoints {
-                s3: Some(format!("http://{}", s3.address())),
-                code_location: Some(format!("http://{}", code.address())),
-                web: None,
-            };
-            services.extend([s3, code]);
-            start_the_rest(&home, &own, args.web, &mut endpoints, &mut services).await
-        }
-        (s3, code) => {
-            let error = [s3.as_ref().err(), code.as_ref().err()].into_iter().flatten().next().cloned();
-            services.extend([s3, code].into_iter().flatten());
-            Err(error.unwrap_or_else(|| Problem::new(Code::Bug, "a process neither started nor failed")))
-        }
-    };
-    let endpoints = match started {
-        Ok(endpoints) => endpoints,
+    let started = match start(&home, &args, &mut services).await {
+        Ok(started) => started,
         Err(problem) => {
             service::stop_all(services).await;
             return Err(problem);
         }
     };
-    view::ready(&home, &endpoints, began.elapsed(), json);
+    view::ready(&home, &started.endpoints, &started.locations, began.elapsed(), json);
     // After the ready line: what is weaker than it should be is said loudly, but nobody waits for the answer.
     task::spawn("worker's sandbox", async { doctor::worker_problems().await.iter().for_each(view::weaker) });
-    let supervised = service::supervise(&mut services, &home, &mut stop).await;
+    let supervised = service::supervise(&mut services, &mut stop).await;
     view::stopping(json);
     service::stop_all(services).await;
     supervised
 }
 
-/// Starts what needs to know where the S3 server and the code location listen.
-async fn start_the_rest(
-    home: &Home,
-    own: &std::path::Path,
-    web: SocketAddr,
-    endpoints: &mut Endpoints,
-    services: &mut Vec<Service>,
-) -> Result<Endpoints, Problem> {
-    let written = |endpoints: &Endpoints| {
-        home.write_endpoints(endpoints).map_err(|e| {
-            Problem::new(Code::Io, "the endpoints cannot be written")
-                .place(home.root().display().to_string())
-                .cause(e.to_string())
-        })
+/// Says at once what would only show in a log: settings that are wrong, a binary that is not there.
+fn check(args: &WorkspaceArgs, home: &Home) -> Result<(), Problem> {
+    OperatorConfig::load(home)?;
+    let workspace = workspace::load(args, home)?;
+    let only = match workspace.locations.as_slice() {
+        [only] => only,
+        _ => return Ok(()),
     };
-    written(endpoints)?;
-    let location = endpoints.code_location.clone().unwrap_or_default();
-    let web_spec = Spec::new("webserver", own, ["webserver", "--listen", &web.to_string()]);
-    let daemon_spec = Spec::new("daemon", own, ["daemon", "--location", &location]);
-    let (web, daemon) = tokio::join!(Service::start(web_spec, home), Service::start(daemon_spec, home));
-    let mut failed = None;
-    for started in [web, daemon] {
-        match started {
-            Ok(service) => {
-                if service.name() == "webserver" {
-                    endpoints.web = Some(format!("http://{}", service.address()));
-                }
-                services.push(service);
-            }
-            Err(problem) => failed = Some(problem),
+    match &only.source {
+        LocationSource::Binary { path, .. } if !path.is_file() => {
+            Err(Problem::new(Code::InvalidConfig, "the code location's binary is not there")
+                .place(path.display().to_string())
+                .remedy("build it (cargo build --release --workspace), or name it with --location"))
         }
+        _ => Ok(()),
     }
-    if let Some(problem) = failed {
-        return Err(problem);
-    }
-    written(endpoints)?;
-    Ok(endpoints.clone())
 }
 
-/// How long a process may take to say that it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+async fn start(home: &Home, args: &DevArgs, services: &mut Vec<Service>) -> Result<Started, Problem> {
+    let own = std::env::current_exe()
+        .map_err(|e| Problem::new(Code::Io, "the path of this program is unknown").cause(e.to_string()))?;
+    let s3 = Service::start(spec("s3", &own, ["s3", "--listen", &args.s3.to_string()], home)).await?;
+    let mut endpoints = Endpoints { s3: Some(format!("http://{}", s3.address())), web: None };
+    services.push(s3);
+    write(home, &endpoints)?;
+
+    let locations = arguments(&args.workspace)?;
+    let web_address = args.web.to_string();
+    let web = ["webserver", "--listen", &web_address].into_iter().chain(locations.iter().map(String::as_str));
+    let daemon = ["daemon"].into_iter().chain(locations.iter().map(String::as_str));
+    let (web, daemon) = (spec("webserver", &own, web, home), spec("daemon", &own, daemon, home));
+    let (web, daemon) = tokio::join!(Service::start(web), Service::start(daemon));
+    let locations = match &daemon {
+        Ok(daemon) => daemon.locations(),
+        Err(_) => Vec::new(),
+    };
+    endpoints.web = web.as_ref().ok().map(|web| format!("http://{}", web.address()));
+    let failed = [web, daemon].into_iter().filter_map(|started| started.map(|s| services.push(s)).err()).next();
+    match failed {
+        Some(problem) => Err(problem),
+        None => {
+            write(home, &endpoints)?;
+            Ok(Started { endpoints, locations })
+        }
+    }
+}
+
+/// The arguments that say to another process which code locations there are.
+fn arguments(args: &WorkspaceArgs) -> Result<Vec<String>, Problem> {
+    let absolute = |path: &std::path::Path| {
+        std::path::absolute(path)
+            .map(|path| path.display().to_string())
+            .map_err(|e| Problem::new(Code::InvalidConfig, "a path is not usable").cause(e.to_string()))
+    };
+    Ok(match (&args.location, &args.workspace) {
+        (Some(path), _) => vec!["--location".into(), absolute(path)?],
+        (None, Some(path)) => vec!["--workspace".into(), absolute(path)?],
+        (None, None) => Vec::new(),
+    })
+}
+
+fn write(home: &Home, endpoints: &Endpoints) -> Result<(), Problem> {
+    home.write_endpoints(endpoints).map_err(|e| {
+        Problem::new(Code::Io, "the endpoints cannot be written")
+            .place(home.root().display().to_string())
+            .cause(e.to_string())
+    })
+}
+
 /// How long a process may take to stop before it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(10);

@@ -6,13 +6,14 @@ use catchment_model::Problem;
 use catchment_settings::Home;
 use catchment_settings::home::Endpoints;
 
+use crate::process::LocationLine;
 use crate::report;
 
 /// Everything is ready.
-pub(super) fn ready(home: &Home, endpoints: &Endpoints, took: Duration, json: bool) {
+pub(super) fn ready(home: &Home, endpoints: &Endpoints, locations: &[LocationLine], took: Duration, json: bool) {
     if json {
         let line = serde_json::json!({
-            "ready": true, "process": "dev", "home": home.root(), "endpoints": endpoints,
+            "ready": true, "process": "dev", "home": home.root(), "endpoints": endpoints, "locations": locations,
             "ready_ms": took.as_secs_f64() * 1000.0, "pid": std::process::id(),
         });
         println!("{line}");
@@ -22,10 +23,36 @@ pub(super) fn ready(home: &Home, endpoints: &Endpoints, took: Duration, json: bo
     println!("Catchment is ready after {:.0} ms.\n", took.as_secs_f64() * 1000.0);
     println!("  web and API    {}", or(&endpoints.web));
     println!("  S3             {}   (keys in {})", or(&endpoints.s3), home.credentials_file().display());
-    println!("  code location  {}   (etl_pipelines)", or(&endpoints.code_location));
     println!("  home           {}\n", home.root().display());
-    println!("Put a file in:   catchment ingest parcels.gpkg --dataset parcels");
+    println!("Code locations:");
+    for line in locations {
+        println!("  {:<13}  {}", line.name, how(line));
+    }
+    if locations.is_empty() {
+        println!("  none: list them in {}", home.workspace_file().display());
+    }
+    println!("\nPut a file in:   catchment ingest parcels.gpkg --dataset parcels");
     println!("Stop:            Ctrl-C");
+}
+
+/// A code location is another than it was.
+pub(super) fn location(line: &LocationLine) {
+    eprintln!("code location {}: {}", line.name, how(line));
+}
+
+/// How a code location is, in words.
+fn how(line: &LocationLine) -> String {
+    let what = ["asset", "job", "sensor", "schedule"];
+    let counts: Vec<String> = (line.counts.iter().zip(what))
+        .filter(|(count, _)| **count > 0)
+        .map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" }))
+        .collect();
+    let defines = if counts.is_empty() { "nothing defined".to_owned() } else { counts.join(", ") };
+    match (&line.problem, line.here) {
+        (None, _) => defines,
+        (Some(problem), true) => format!("{defines}; {problem}"),
+        (Some(problem), false) => format!("away: {problem}"),
+    }
 }
 
 /// The stop was asked for.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use catchment_instance::Heartbeat;
 use catchment_model::{Code, Problem};
 use catchment_settings::clock;
 use http::{StatusCode, header};
@@ -45,18 +46,14 @@ async fn readyz(State(app): State<App>) -> Response {
 
 async fn health(State(app): State<App>) -> Json<Health> {
     let endpoints = app.home().endpoints().unwrap_or_default();
-    let (state, ledger, s3, daemon, code) = tokio::join!(
+    let (state, ledger, s3, daemon, locations) = tokio::join!(
         state(&app),
         ledger(&app),
         reachable("s3", endpoints.s3.as_deref(), "start it with `catchment dev` or `catchment s3`"),
         daemon(&app),
-        reachable(
-            "code_location",
-            endpoints.code_location.as_deref(),
-            "start it with `catchment dev` or `catchment-etl code-server`"
-        ),
+        locations(&app),
     );
-    let parts = vec![state, ledger, s3, daemon, code];
+    let parts: Vec<_> = [state, ledger, s3, daemon].into_iter().chain(locations).collect();
     Json(Health { healthy: parts.iter().all(|part| part.healthy), parts })
 }
 
@@ -68,7 +65,6 @@ async fn instance(State(app): State<App>) -> ApiResult<Json<InstanceView>> {
         landing_bucket: app.environment().landing_bucket.clone(),
         lake_bucket: app.environment().lake_bucket.clone(),
         s3_url: endpoints.s3,
-        code_location_url: endpoints.code_location,
         now: clock::now(),
     }))
 }
@@ -106,7 +102,7 @@ async fn daemon(app: &App) -> PartHealth {
     };
     let remedy =
         "start it with `catchment dev` or `catchment daemon`; without it nothing is admitted and no run starts";
-    let Some((name, seen)) = beats.into_iter().max_by_key(|(_, seen)| *seen) else {
+    let Some(Heartbeat { daemon: name, at: seen, .. }) = beats.into_iter().max_by_key(|beat| beat.at) else {
         return unwell("daemon", Problem::new(Code::Unavailable, "no daemon ever gave a sign of life").remedy(remedy));
     };
     let age = clock::now().duration_since(seen).unsigned_abs();
@@ -115,6 +111,20 @@ async fn daemon(app: &App) -> PartHealth {
     } else {
         let what = format!("the daemon gave its last sign of life at {seen}, {} s ago", age.as_secs());
         unwell("daemon", Problem::new(Code::Unavailable, what).remedy(remedy))
+    }
+}
+
+/// The code locations, as the daemon sees them.
+async fn locations(app: &App) -> Vec<PartHealth> {
+    match app.instance().locations().await {
+        Ok(records) => records
+            .into_iter()
+            .map(|record| match record.problem {
+                None => well(&record.name, "the code location answers"),
+                Some(problem) => unwell(&record.name, problem),
+            })
+            .collect(),
+        Err(error) => vec![unwell("code_locations", error.into())],
     }
 }
 

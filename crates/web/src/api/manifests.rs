@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use catchment_core::{Run, tags};
-use catchment_instance::{RunFilter, TickStatus};
+use catchment_core::instigator::TickStatus;
+use catchment_core::{Instigator, Run, tags};
+use catchment_instance::{RunFilter, TickFilter};
 use catchment_ledger::PageRequest;
 use catchment_model::manifest::Rules;
 use catchment_model::{Manifest, ManifestDoc, ObjectId, Status};
@@ -19,8 +20,8 @@ use crate::error::{ApiResult, invalid, not_found};
 use crate::extract::{Params, Raw, page_size};
 use crate::views::{BatchView, ManifestList, RejectedList, RunView, Submission, Validation};
 
-/// The sensor that admits manifests.
-const SENSOR: &str = "manifest_sensor";
+/// The code location of the platform, and its sensor that admits manifests.
+const SENSOR: (&str, &str) = ("etl_pipelines", "manifest_sensor");
 /// How often a waiting reader looks again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a reader may wait.
@@ -150,9 +151,14 @@ async fn submission(State(app): State<App>, Params(query): Params<SubmissionQuer
         }
         app.pause(LOOK_EVERY).await;
     }
-    let last = app.instance().ticks(SENSOR, None, 1).await?.into_iter().next();
+    let last = app
+        .instance()
+        .ticks(&Instigator::sensor(SENSOR.0, SENSOR.1), &TickFilter::default(), None, 1)
+        .await?
+        .into_iter()
+        .next();
     let sensor_problem = last.filter(|tick| tick.status == TickStatus::Failure).and_then(|tick| tick.problem);
-    let daemon_seen_at = app.instance().heartbeats().await?.into_iter().map(|(_, seen)| seen).max();
+    let daemon_seen_at = app.instance().heartbeats().await?.into_iter().map(|beat| beat.at).max();
     Ok(Json(Submission::Waiting { sensor_problem, daemon_seen_at }))
 }
 

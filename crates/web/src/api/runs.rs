@@ -56,6 +56,8 @@ struct RunsQuery {
     status: Option<String>,
     /// This job.
     job: Option<String>,
+    /// This code location.
+    location: Option<String>,
     /// This partition (dataset).
     partition: Option<String>,
     /// This batch.
@@ -97,7 +99,14 @@ impl RunsQuery {
         if let Some(batch_id) = &self.batch_id {
             all_tags.push((tags::RUN_KEY.to_owned(), batch_id.clone()));
         }
-        Ok(RunFilter { statuses, job_name: self.job.clone(), partition_key: self.partition.clone(), tags: all_tags })
+        Ok(RunFilter {
+            statuses,
+            job_name: self.job.clone(),
+            location: self.location.clone(),
+            partition_key: self.partition.clone(),
+            tags: all_tags,
+            ..RunFilter::default()
+        })
     }
 }
 

@@ -53,8 +53,6 @@ pub struct InstanceView {
     pub lake_bucket: String,
     /// Where the S3 server is.
     pub s3_url: Option<String>,
-    /// Where the code location is (gRPC).
-    pub code_location_url: Option<String>,
     /// The time of the server.
     pub now: Timestamp,
 }
@@ -64,7 +62,7 @@ pub struct InstanceView {
 pub struct Health {
     /// Whether every part is well.
     pub healthy: bool,
-    /// The parts: `state`, `ledger`, `s3`, `daemon`, `code_location`.
+    /// The parts: `state`, `ledger`, `s3`, `daemon`, and each code location by its name.
     pub parts: Vec<PartHealth>,
 }
 
