@@ -26,6 +26,7 @@ pub mod reexecution;
 pub mod rerun;
 pub mod retry;
 pub mod run;
+pub mod selection;
 pub mod sensor;
 pub mod state;
 pub mod tags;
