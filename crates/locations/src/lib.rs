@@ -22,3 +22,9 @@ pub use client::{
 };
 pub use grpc::GrpcClient;
 pub use registry::Registry;
+
+/// The name of the cursor in the state that says when a reload of a location was asked for last, in microseconds since
+/// 1970: whoever sets it higher, and gives the daemon a hint, has the location loaded again.
+pub fn reload_cursor(location: &str) -> String {
+    format!("reload/{location}")
+}

@@ -112,6 +112,7 @@ impl Endpoint {
             .path
             .split('/')
             .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            .map(|name| name.trim_start_matches('*'))
             .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
             .collect();
         if let Some(query) = self.query {
@@ -145,7 +146,7 @@ impl Endpoint {
 
     fn operation_id(&self) -> String {
         let words = self.path.trim_start_matches("/api/v1").split(['/', '-', '.']).filter(|part| !part.is_empty());
-        let name: Vec<String> = words.map(|part| part.trim_matches(['{', '}']).to_owned()).collect();
+        let name: Vec<String> = words.map(|part| part.trim_matches(['{', '*', '}']).to_owned()).collect();
         format!("{}_{}", self.verb.name(), if name.is_empty() { "start_page".into() } else { name.join("_") })
     }
 }

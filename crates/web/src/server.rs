@@ -85,6 +85,10 @@ impl App {
         &self.0.ledger
     }
 
+    pub(crate) fn workspace(&self) -> &Workspace {
+        &self.0.workspace
+    }
+
     /// The lake's bucket on the S3 server, where that is now.
     pub(crate) fn lake_store(&self) -> Result<Store, Problem> {
         let endpoints = self.home().endpoints().unwrap_or_default();

@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC; coordinates are in the order x, y.
 
 mod installation;
+mod orchestrator;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use orchestrator::{
+    AlertList, AlertView, AssetDefinition, AssetDefinitionList, BackfillList, BackfillView, ChangedKeys, CheckList,
+    CheckView, DaemonList, DaemonView, DryRun, InstigatorList, InstigatorView, JobList, JobView, LocationList,
+    LocationView, PartitionKeyView, PartitionKeys, PartitionsList, PartitionsView, PoolList, PoolView,
+};
 pub use installation::{Health, InstanceView, KeyList, KeyView, NewKey, PartHealth, WorkLine};
 
 /// A run.
@@ -45,6 +51,8 @@ pub struct RunView {
     pub ended_at: Option<Timestamp>,
     /// Milliseconds from the start of its process to its end.
     pub duration_ms: Option<i64>,
+    /// The run that it runs again.
+    pub parent_run_id: Option<String>,
     /// The process that holds its lease, where one is known.
     pub pid: Option<u32>,
     /// The epoch of the newest lease.
@@ -74,6 +82,7 @@ impl RunView {
             launched_at: run.launched_at,
             started_at: run.started_at,
             ended_at: run.ended_at,
+            parent_run_id: run.parent_run_id.map(|id| id.to_string()),
             pid: run.pid,
             lease_epoch: run.lease_epoch,
             problem: run.problem,

@@ -6,28 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use catchment_instance::{LocationRecord, SharedInstance};
-use catchment_locations::LocationState;
+use catchment_instance::LocationRecord;
+use catchment_locations::{LocationState, reload_cursor};
 use catchment_model::Problem;
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::context::Context;
 use crate::reconcile::Reconcile;
 
-/// The names of the cursors that say when a reload was asked for last, before the name of the location.
-pub const RELOAD_CURSOR_PREFIX: &str = "reload/";
 /// Between two looks; a change and a request come with a hint.
 const INTERVAL: Duration = Duration::from_secs(5);
-
-/// Asks the leading daemon to load a location again. Give it a hint afterwards.
-///
-/// # Errors
-/// Where the state cannot be written.
-pub async fn request_reload(instance: &SharedInstance, location: &str, now: Timestamp) -> Result<(), Problem> {
-    let cursor = format!("{RELOAD_CURSOR_PREFIX}{location}");
-    Ok(instance.set_follow_cursor(&cursor, now.as_microsecond()).await?)
-}
 
 /// Keeps the state in step with the registry.
 pub(crate) struct Keeper {
@@ -58,8 +46,7 @@ impl Reconcile for Keeper {
         let instance = &self.context.instance;
         let states = self.context.locations.all();
         for state in &states {
-            let cursor = format!("{RELOAD_CURSOR_PREFIX}{}", state.name);
-            let asked = instance.follow_cursor(&cursor).await?;
+            let asked = instance.follow_cursor(&reload_cursor(&state.name)).await?;
             // A request from before this daemon led was answered by its start.
             if self.asked.insert(state.name.clone(), asked).is_some_and(|before| before < asked) {
                 self.context.locations.reload(&state.name);

@@ -6,4 +6,3 @@ pub use catchment_locations::{
     Described, Evaluated, LocationClient, LocationError, LocationState, Locations, Result, RunCommand, SharedLocations,
 };
 pub(crate) use keeper::Keeper;
-pub use keeper::{RELOAD_CURSOR_PREFIX, request_reload};

@@ -17,7 +17,7 @@ use crate::error::ApiResult;
 use crate::views::{Health, InstanceView, PartHealth};
 
 /// How old the last sign of life of a daemon may be.
-const DAEMON_BEATS_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const DAEMON_BEATS_WITHIN: Duration = Duration::from_secs(60);
 /// How long a service may take to accept a connection.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(2);
 

@@ -1,14 +1,21 @@
 //! The handlers, one file for each kind of thing, and the table of all addresses.
 
 mod activity;
+mod backfills;
 mod datasets;
+mod definitions;
+mod find;
 mod health;
+mod instigators;
 mod keys;
 mod lake;
+mod launch;
+mod locations;
 mod logs;
 mod manifests;
+mod operations;
+mod partitions;
 mod runs;
-mod sensors;
 
 use crate::endpoint::Endpoint;
 
@@ -20,7 +27,13 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         logs::endpoints(),
         datasets::endpoints(),
         manifests::endpoints(),
-        sensors::endpoints(),
+        locations::endpoints(),
+        definitions::endpoints(),
+        launch::endpoints(),
+        instigators::endpoints(),
+        partitions::endpoints(),
+        backfills::endpoints(),
+        operations::endpoints(),
         activity::endpoints(),
         keys::endpoints(),
         lake::endpoints(),

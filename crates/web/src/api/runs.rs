@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::App;
 use crate::endpoint::{Endpoint, Verb};
 use crate::error::{ApiResult, invalid, not_found};
-use crate::extract::{Params, page_size, run_id};
+use crate::extract::{Params, Payload, page_size, run_id};
 use crate::views::{AssetList, EventList, RunList, RunView};
 
 /// How often a waiting reader looks again.
@@ -46,6 +46,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             "/api/v1/runs/{run_id}/cancel",
             "Ends a run early: one that waits at once, one that works as soon as its process has let go",
             cancel,
+        )
+        .body::<Cancel>(),
+        Endpoint::json::<RunView, _, _>(
+            Verb::Delete,
+            "/api/v1/runs/{run_id}",
+            "Removes a run that has ended, with its events; what it made stays",
+            delete,
         ),
     ]
 }
@@ -161,11 +168,32 @@ async fn assets(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Jso
     Ok(Json(AssetList { assets: app.ledger().run_assets(&id.to_string()).await? }))
 }
 
-async fn cancel(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Json<RunView>> {
+/// How a run is ended.
+#[derive(Deserialize, JsonSchema)]
+struct Cancel {
+    /// At once, whatever its process does: it can write nothing more, and is killed.
+    #[serde(default)]
+    force: bool,
+}
+
+async fn delete(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Json<RunView>> {
+    let run = find(&app, run_id(&id)?).await?;
+    app.instance().delete_run(run.run_id).await?;
+    app.record("run.delete", "run", &id, json!({"status": run.status.as_str()})).await?;
+    Ok(Json(RunView::new(run, false)))
+}
+
+async fn cancel(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Payload(asked): Payload<Cancel>,
+) -> ApiResult<Json<RunView>> {
     let id = run_id(&id)?;
     let before = find(&app, id).await?;
-    let run = app.instance().command(id, Command::Cancel, None, None, clock::now()).await?;
-    app.record("run.cancel", "run", &id.to_string(), json!({"status": before.status.as_str()})).await?;
+    let command = if asked.force { Command::ForceCancel } else { Command::Cancel };
+    let run = app.instance().command(id, command, None, None, clock::now()).await?;
+    let details = json!({"status": before.status.as_str(), "force": asked.force});
+    app.record("run.cancel", "run", &id.to_string(), details).await?;
     wake::wake_for_runs(&app.home().daemon_socket());
     Ok(Json(RunView::new(run, false)))
 }
