@@ -1,9 +1,13 @@
 //! The command line as clap reads it. The help texts are fixed by snapshots.
 
+mod orchestrator;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use orchestrator::*;
 
 use crate::dev::DevArgs;
 
@@ -52,9 +56,42 @@ pub(crate) enum Command {
     /// Check and submit manifests
     #[command(subcommand)]
     Manifest(ManifestCommand),
-    /// See and cancel runs
+    /// See, cancel and re-execute runs
     #[command(subcommand)]
     Run(RunCommand),
+    /// See and make assets
+    #[command(subcommand, alias = "assets")]
+    Asset(AssetCommand),
+    /// See the checks of assets
+    #[command(subcommand, alias = "checks")]
+    Check(CheckCommand),
+    /// See and launch jobs
+    #[command(subcommand, alias = "jobs")]
+    Job(JobCommand),
+    /// See, start, stop and try sensors
+    #[command(subcommand, alias = "sensors")]
+    Sensor(InstigatorCommand),
+    /// See, start, stop and try schedules
+    #[command(subcommand, alias = "schedules")]
+    Schedule(InstigatorCommand),
+    /// Fill many partitions
+    #[command(subcommand, alias = "backfills")]
+    Backfill(BackfillCommand),
+    /// See and change partitions
+    #[command(subcommand, alias = "partitions")]
+    Partition(PartitionCommand),
+    /// See and reload code locations
+    #[command(subcommand, alias = "locations")]
+    Location(LocationCommand),
+    /// See and set the limits of concurrency pools
+    #[command(subcommand, alias = "pools")]
+    Pool(PoolCommand),
+    /// See what was told to whom
+    #[command(subcommand, alias = "alerts")]
+    Alert(AlertCommand),
+    /// See how the installation is
+    #[command(subcommand)]
+    Instance(InstanceCommand),
     /// See and download datasets
     #[command(subcommand)]
     Dataset(DatasetCommand),
@@ -247,6 +284,31 @@ pub(crate) enum RunCommand {
     },
     /// End a run early
     Cancel {
+        /// The run's id, or its beginning
+        id: String,
+        /// At once, whatever its process does
+        #[arg(long)]
+        force: bool,
+    },
+    /// Run a run again (default: all of its steps)
+    Reexecute {
+        /// The run's id, or its beginning
+        id: String,
+        /// Only what failed or did not come to run, with the values of the other steps taken over
+        #[arg(long)]
+        from_failure: bool,
+        /// Only the assets and checks that were not made
+        #[arg(long, conflicts_with = "from_failure")]
+        from_asset_failure: bool,
+        /// Only these steps, separated by commas
+        #[arg(long, value_name = "STEPS", value_delimiter = ',', conflicts_with_all = ["from_failure", "from_asset_failure"])]
+        steps: Vec<String>,
+        /// Wait until the new run has ended; the exit code is 1 where it has failed
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Remove a run that has ended from the records; what it made stays
+    Delete {
         /// The run's id, or its beginning
         id: String,
     },

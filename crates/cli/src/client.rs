@@ -88,6 +88,15 @@ impl Api {
         self.json(self.request(Method::DELETE, path).timeout(Duration::from_secs(90))).await
     }
 
+    /// DELETE with a JSON body.
+    pub(crate) async fn delete_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Problem> {
+        self.json(self.request(Method::DELETE, path).json(body).timeout(Duration::from_secs(90))).await
+    }
+
     /// POST of a long work: `progress` sees each line on the way; the report is the answer.
     pub(crate) async fn work(
         &self,

@@ -8,15 +8,20 @@
 //! so that roles and the activity log cannot be walked round (`doctor` aside, which looks at this machine).
 
 mod args;
+mod backfill;
 mod client;
 mod dataset;
+mod definitions;
 mod dev;
 mod doctor;
 mod humane;
 mod ingest;
+mod instigator;
 mod keys;
 mod lake;
+mod location;
 mod manifest;
+mod operations;
 mod process;
 mod progress;
 mod report;
@@ -119,7 +124,18 @@ async fn carry_out(command: Command, context: Context) -> Result<u8, Problem> {
         }
         Command::Ingest(args) => ingest::ingest(args, &context).await,
         Command::Manifest(command) => manifest::carry_out(command, &context).await,
-        Command::Run(command) => run::carry_out(command, &context).await.map(|()| 0),
+        Command::Run(command) => run::carry_out(command, &context).await,
+        Command::Asset(command) => definitions::asset(command, &context).await,
+        Command::Check(command) => definitions::check(command, &context).await.map(|()| 0),
+        Command::Job(command) => definitions::job(command, &context).await,
+        Command::Sensor(command) => instigator::carry_out("sensor", command, &context).await.map(|()| 0),
+        Command::Schedule(command) => instigator::carry_out("schedule", command, &context).await.map(|()| 0),
+        Command::Backfill(command) => backfill::backfill(command, &context).await.map(|()| 0),
+        Command::Partition(command) => backfill::partition(command, &context).await.map(|()| 0),
+        Command::Location(command) => location::carry_out(command, &context).await.map(|()| 0),
+        Command::Pool(command) => operations::pool(command, &context).await.map(|()| 0),
+        Command::Alert(command) => operations::alert(command, &context).await.map(|()| 0),
+        Command::Instance(command) => operations::instance(command, &context).await.map(|()| 0),
         Command::Dataset(command) => dataset::carry_out(command, &context).await.map(|()| 0),
         Command::Lake(command) => lake::carry_out(command, &context).await,
         Command::Doctor => doctor::examine(&context).await,

@@ -117,7 +117,7 @@ async fn announce(registry: &Registry) -> Infallible {
         lines.push(line.clone());
         said.insert(state.name.clone(), line);
     }
-    println!("{}", json!({"ready": true, "process": "daemon", "locations": lines}));
+    println!("{}", json!({"ready": true, "process": "daemon", "address": "", "locations": lines}));
     loop {
         if changed.changed().await.is_err() {
             std::future::pending::<()>().await;

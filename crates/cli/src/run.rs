@@ -10,12 +10,13 @@ use serde_json::json;
 
 use crate::args::{RawStream, RunCommand};
 use crate::client::{Api, chain};
+use crate::definitions::launched;
 use crate::{Context, humane, report};
 
-/// Carries a command under `catchment run` out.
-pub(crate) async fn carry_out(command: RunCommand, context: &Context) -> Result<(), Problem> {
+/// Carries a command under `catchment run` out; answers the exit code.
+pub(crate) async fn carry_out(command: RunCommand, context: &Context) -> Result<u8, Problem> {
     let api = context.api()?;
-    match command {
+    let done = match command {
         RunCommand::List { status, job, dataset, batch_id, limit, before } => {
             let query: Vec<(&str, String)> = [
                 ("status", status),
@@ -39,12 +40,32 @@ pub(crate) async fn carry_out(command: RunCommand, context: &Context) -> Result<
                 Some(stream) => raw_logs(&api, &id, stream, follow).await,
             }
         }
-        RunCommand::Cancel { id } => {
+        RunCommand::Cancel { id, force } => {
             let id = whole_id(&api, &id).await?;
-            let run: RunView = api.post(&format!("/runs/{id}/cancel"), &json!({})).await?;
+            let run: RunView = api.post(&format!("/runs/{id}/cancel"), &json!({"force": force})).await?;
             context.show(&run, |run| println!("run {} is {}", run.run_id, run.status))
         }
-    }
+        RunCommand::Delete { id } => {
+            let id = whole_id(&api, &id).await?;
+            let run: RunView = api.delete(&format!("/runs/{id}")).await?;
+            context.show(&run, |run| println!("run {} is removed from the records", run.run_id))
+        }
+        RunCommand::Reexecute { id, from_failure, from_asset_failure, steps, wait } => {
+            let id = whole_id(&api, &id).await?;
+            let mut body = serde_json::Map::new();
+            if steps.is_empty() {
+                let strategy = match (from_failure, from_asset_failure) {
+                    (true, _) => "FROM_FAILURE",
+                    (_, true) => "FROM_ASSET_FAILURE",
+                    _ => "ALL_STEPS",
+                };
+                body.insert("strategy".into(), strategy.into());
+            }
+            body.insert("steps".into(), json!(steps));
+            return launched(context, &format!("/runs/{id}/reexecute"), body, wait).await;
+        }
+    };
+    done.map(|()| 0)
 }
 
 /// The id of the run that `text` is the beginning of.

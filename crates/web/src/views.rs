@@ -15,12 +15,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use installation::{Health, InstanceView, KeyList, KeyView, NewKey, PartHealth, WorkLine};
 pub use orchestrator::{
     AlertList, AlertView, AssetDefinition, AssetDefinitionList, BackfillList, BackfillView, ChangedKeys, CheckList,
     CheckView, DaemonList, DaemonView, DryRun, InstigatorList, InstigatorView, JobList, JobView, LocationList,
     LocationView, PartitionKeyView, PartitionKeys, PartitionsList, PartitionsView, PoolList, PoolView,
 };
-pub use installation::{Health, InstanceView, KeyList, KeyView, NewKey, PartHealth, WorkLine};
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -2,11 +2,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::support::{Answers, asset, registry, serve, state, until};
 use catchment_locations::Locations as _;
 use catchment_model::Code;
 use catchment_settings::Home;
 use catchment_settings::config::{LocationEntry, LocationSource};
-use crate::support::{Answers, asset, registry, serve, state, until};
 use tokio::sync::watch;
 
 /// What a binary that a test writes starts: this program, as a code server. Without its variables it does nothing.

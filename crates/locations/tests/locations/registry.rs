@@ -1,12 +1,12 @@
 //! Locations that someone else serves: none disturbs another, and each is shown as it is.
 use std::time::Duration;
 
+use crate::support::{Answers, Server, asset, registry, state};
 use catchment_core::sensor::SensorInput;
 use catchment_locations::{GrpcClient, LocationClient as _, LocationError, Locations as _};
 use catchment_model::{Code, Problem};
 use catchment_settings::config::GrpcAddress;
 use catchment_settings::{Home, clock};
-use crate::support::{Answers, Server, asset, registry, state};
 
 #[tokio::test]
 async fn a_location_that_goes_away_is_shown_with_its_error_and_its_last_definitions_until_it_is_back() {

@@ -64,7 +64,8 @@ async fn assets(State(app): State<App>, Params(query): Params<AssetsQuery>) -> A
     let mut all = Vec::new();
     let mut wrong = None;
     for known in locations(&app, query.location.as_deref()).await? {
-        let keys = match query.selection.as_deref().map(|text| catchment_core::selection::assets(text, &known.snapshot)) {
+        let keys = match query.selection.as_deref().map(|text| catchment_core::selection::assets(text, &known.snapshot))
+        {
             None => None,
             Some(Ok(keys)) => Some(keys),
             Some(Err(problem)) => {
@@ -147,11 +148,7 @@ fn newest(executions: Vec<CheckExecution>) -> BTreeMap<(String, String), CheckEx
     executions.into_iter().map(|one| ((one.asset_key.clone(), one.check_name.clone()), one)).collect()
 }
 
-fn check_view(
-    check: &CheckSpec,
-    location: &str,
-    results: &BTreeMap<(String, String), CheckExecution>,
-) -> CheckView {
+fn check_view(check: &CheckSpec, location: &str, results: &BTreeMap<(String, String), CheckExecution>) -> CheckView {
     let result = results.get(&(check.asset_key.clone(), check.name.clone()));
     CheckView {
         asset_key: check.asset_key.clone(),

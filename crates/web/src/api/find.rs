@@ -77,10 +77,8 @@ impl Known {
             ));
         }
         let entry = app.workspace().locations.iter().find(|entry| entry.name == *name);
-        let address = entry.map_or_else(
-            || GrpcAddress::Socket(app.home().location_socket(name)),
-            |entry| entry.address(app.home()),
-        );
+        let address = entry
+            .map_or_else(|| GrpcAddress::Socket(app.home().location_socket(name)), |entry| entry.address(app.home()));
         Ok(Arc::new(GrpcClient::new(&address)?))
     }
 

@@ -145,7 +145,9 @@ pub(super) async fn selected(app: &App, only: Option<&str>, text: &str) -> ApiRe
     match (found, wrong) {
         (Some(found), _) => Ok(found),
         (None, Some(problem)) => Err(ApiError(problem)),
-        (None, None) => Err(invalid("the selection names no asset that can be made", text, "see `catchment asset list`")),
+        (None, None) => {
+            Err(invalid("the selection names no asset that can be made", text, "see `catchment asset list`"))
+        }
     }
 }
 

@@ -95,7 +95,8 @@ async fn find(app: &App, name: &str, location: Option<&str>) -> ApiResult<(Known
     let what = format!("partitions definition `{name}`");
     let known = defining(app, location, &what, |snapshot| snapshot.partitions(name).is_some()).await?;
     let definition = known.snapshot.partitions(name).cloned();
-    let definition = definition.ok_or_else(|| crate::error::not_found(format!("there is no {what}"), "see the list"))?;
+    let definition =
+        definition.ok_or_else(|| crate::error::not_found(format!("there is no {what}"), "see the list"))?;
     Ok((known, definition))
 }
 
