@@ -195,7 +195,7 @@ async fn launch(app: &App, known: &Known, wanted: Wanted) -> ApiResult<Json<RunV
 async fn enqueue(app: &App, run: NewRun, action: &str) -> ApiResult<Json<RunView>> {
     let run = app.instance().enqueue(run, clock::now()).await?;
     app.record(action, "run", &run.run_id.to_string(), json!({"job": run.job_name})).await?;
-    wake::wake(&app.home().daemon_socket());
+    wake::wake_for_runs(&app.home().daemon_socket());
     Ok(Json(RunView::new(run, true)))
 }
 
