@@ -60,7 +60,9 @@ impl SqlInstance {
                 Box::pin(async move {
                     // Whoever hangs in a transaction would hold up every reader of the log.
                     db.execute("SET idle_in_transaction_session_timeout = '60s'").await?;
-                    db.execute("SET lock_timeout = '10s'").await.map(drop)
+                    db.execute("SET lock_timeout = '10s'").await?;
+                    // How rare a value is decides which index a page is read from: a plan for any value does not know.
+                    db.execute("SET plan_cache_mode = force_custom_plan").await.map(drop)
                 })
             })
             .connect_lazy_with(options.clone());

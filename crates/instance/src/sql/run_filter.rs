@@ -1,18 +1,36 @@
 //! Which runs: statements for pages, counts and the completion of tags.
 
-use sqlx::AnyPool;
-use sqlx::Row as _;
-
+use super::Sql;
 use super::run_rows::RUN_COLUMNS;
-use super::{Dialect, Sql};
-use crate::{Result, RunFilter};
+use crate::RunFilter;
 
 /// A page of runs, newest first, before the place `before`.
-pub(super) fn page(_dialect: Dialect, filter: &RunFilter, before: Option<i64>, limit: u32) -> Sql {
-    let mut sql = Sql::new(format!("SELECT {RUN_COLUMNS} FROM runs WHERE 1 = 1"));
-    conditions(&mut sql, filter);
-    if let Some(before) = before {
-        sql.push(" AND seq < ").bind(before);
+///
+/// Where a planner may read and sort all that a filter finds, the page is cut out of one index first, and only its rows
+/// are read: of one tag, in the order of the index; of a span of time, by sorting places (`+seq` keeps planners from
+/// walking through all runs in their order instead).
+pub(super) fn page(filter: &RunFilter, before: Option<i64>, limit: u32) -> Sql {
+    let before = before.unwrap_or(i64::MAX);
+    let mut sql = Sql::new(format!("SELECT {RUN_COLUMNS} FROM runs WHERE "));
+    let rest = RunFilter { tags: Vec::new(), created_after: None, created_before: None, ..filter.clone() };
+    let alone = rest == RunFilter::default();
+    let timed = filter.created_after.is_some() || filter.created_before.is_some();
+    match filter.tags.as_slice() {
+        [(key, value)] if alone && !timed => {
+            sql.push("seq IN (SELECT seq FROM run_tags WHERE key = ").bind(key.as_str());
+            sql.push(" AND value = ").bind(value.as_str()).push(" AND seq < ").bind(before);
+            sql.push(" ORDER BY seq DESC LIMIT ").bind(i64::from(limit)).push(")");
+        }
+        [] if alone && timed => {
+            sql.push("seq IN (SELECT seq FROM runs WHERE 1 = 1");
+            conditions(&mut sql, filter);
+            sql.push(" AND +seq < ").bind(before);
+            sql.push(" ORDER BY +seq DESC LIMIT ").bind(i64::from(limit)).push(")");
+        }
+        _ => {
+            sql.push("seq < ").bind(before);
+            conditions(&mut sql, filter);
+        }
     }
     sql.push(" ORDER BY seq DESC LIMIT ").bind(i64::from(limit));
     sql
@@ -53,24 +71,21 @@ fn conditions(sql: &mut Sql, filter: &RunFilter) {
 
 /// Keys of tags, or values of one, that begin with `prefix`. Each answer is one step through the index, however many
 /// runs share it.
-pub(super) async fn tags(db: &AnyPool, key: Option<&str>, prefix: &str, limit: u32) -> Result<Vec<String>> {
+pub(super) fn tags(key: Option<&str>, prefix: &str, limit: u32) -> Sql {
     let column = if key.is_some() { "value" } else { "key" };
-    let mut found: Vec<String> = Vec::new();
-    while found.len() < limit as usize {
-        let mut sql = Sql::new(format!("SELECT {column} FROM run_tags WHERE "));
+    let mut sql = Sql::new("WITH RECURSIVE found (tag) AS (");
+    for (from, than) in [("", ">= "), (" FROM found WHERE tag IS NOT NULL", "> tag")] {
+        sql.push(&format!("SELECT (SELECT min({column}) FROM run_tags WHERE "));
         if let Some(key) = key {
             sql.push("key = ").bind(key).push(" AND ");
         }
-        match found.last() {
-            Some(last) => sql.push(column).push(" > ").bind(last.as_str()),
-            None => sql.push(column).push(" >= ").bind(prefix),
-        };
-        sql.push(&format!(" ORDER BY {column} LIMIT 1"));
-        let next: Option<String> = sql.optional(db).await?.map(|row| row.try_get(0)).transpose()?;
-        match next {
-            Some(next) if next.starts_with(prefix) => found.push(next),
-            _ => break,
+        sql.push(column).push(" ").push(than);
+        if from.is_empty() {
+            sql.bind(prefix).push(") UNION ALL ");
+        } else {
+            sql.push(")").push(from);
         }
     }
-    Ok(found)
+    sql.push(") SELECT tag FROM found WHERE tag IS NOT NULL LIMIT ").bind(i64::from(limit));
+    sql
 }

@@ -43,7 +43,7 @@ impl Runs for SqlInstance {
             Some(run_id) => Some(self.seq(run_id).await?.ok_or_else(|| not_found(run_id))?),
             None => None,
         };
-        let sql = run_filter::page(self.dialect(), filter, before, limit);
+        let sql = run_filter::page(filter, before, limit);
         sql.all(self.readers()).await?.iter().map(run_rows::run).collect()
     }
 
@@ -142,7 +142,9 @@ impl Runs for SqlInstance {
     }
 
     async fn run_tags(&self, key: Option<&str>, prefix: &str, limit: u32) -> Result<Vec<String>> {
-        run_filter::tags(self.readers(), key, prefix, limit).await
+        let found = run_filter::tags(key, prefix, limit).all(self.readers()).await?;
+        let tags = found.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<Vec<String>>>()?;
+        Ok(tags.into_iter().take_while(|tag| tag.starts_with(prefix)).collect())
     }
 }
 

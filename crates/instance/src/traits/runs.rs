@@ -18,7 +18,7 @@ pub struct Lease {
 }
 
 /// Which runs to list. Fields are joined by AND; an empty list or `None` does not filter.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunFilter {
     /// Any of these.

@@ -31,7 +31,7 @@ CREATE INDEX runs_by_status ON runs (status, seq);
 CREATE INDEX runs_by_job ON runs (job_name, seq);
 CREATE INDEX runs_by_location ON runs (location, seq);
 CREATE INDEX runs_by_partition ON runs (partition_key, seq) WHERE partition_key IS NOT NULL;
-CREATE INDEX runs_by_time ON runs (created_at);
+CREATE INDEX runs_by_time ON runs (created_at, seq);
 CREATE INDEX runs_by_end ON runs (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX runs_live ON runs (seq) WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED');
 
@@ -74,6 +74,7 @@ CREATE INDEX events_of_step ON events (run_id, step_key, id) WHERE step_key IS N
 CREATE INDEX events_by_kind ON events (kind, id) WHERE kind <> 'LOG';
 CREATE INDEX events_of_asset ON events (asset_key, kind, id) WHERE asset_key IS NOT NULL;
 CREATE INDEX events_of_partition ON events (asset_key, partition, id) WHERE partition IS NOT NULL;
+CREATE INDEX events_by_time ON events (timestamp, id);
 CREATE INDEX events_serious ON events (id) WHERE level IN ('WARNING', 'ERROR');
 CREATE INDEX events_serious_of_run ON events (run_id, id) WHERE level IN ('WARNING', 'ERROR');
 
