@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::rows::{self, to_json};
-use super::{Dialect, Sql, SqlInstance, WriteTx, assets, event_filter, run_rows};
+use super::{Dialect, Sql, SqlInstance, WriteTx, assets, event_filter, purge, run_rows};
 use crate::{EventFilter, Events, Lease, Result};
 
 pub(super) const COLUMNS: &str = "id, run_id, timestamp, kind, step_key, level, message, data";
@@ -58,17 +58,7 @@ impl Events for SqlInstance {
     }
 
     async fn purge_events(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        let mut tx = self.begin_write().await?;
-        // By the ends of runs, oldest first: a run whose lines are gone costs one look into an index.
-        let mut sql = Sql::new(
-            "DELETE FROM events WHERE id IN (SELECT e.id FROM runs r JOIN events e ON e.run_id = r.run_id \
-             WHERE r.ended_at < ",
-        );
-        sql.bind(before.as_microsecond()).push(" AND e.kind IN ('LOG', 'ENGINE_EVENT') LIMIT ").bind(i64::from(limit));
-        sql.push(")");
-        let gone = sql.execute(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(gone)
+        purge::events(self, before, limit).await
     }
 }
 

@@ -18,12 +18,14 @@ mod daemons;
 mod dialect;
 mod event_filter;
 mod events;
+mod hints;
 mod instigators;
 mod locations;
 mod open;
 mod partitions;
 mod pools;
 mod projection;
+mod purge;
 mod query;
 mod rows;
 mod run_filter;
@@ -35,11 +37,14 @@ mod ticks;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use catchment_core::{EventKind, NewEvent};
+use catchment_settings::PostgresSettings;
 use sqlx::{Any, AssertSqlSafe, Transaction};
 use sqlx::{AnyConnection, AnyPool};
 
 pub(crate) use dialect::Dialect;
+pub use hints::Hints;
 pub(crate) use query::Sql;
 
 use crate::{Instance, Result, SharedInstance};
@@ -54,13 +59,19 @@ pub struct SqlInstance {
 
 #[derive(Debug)]
 struct Shared {
+    postgres: Option<PostgresSettings>,
     dialect: Dialect,
     writers: AnyPool,
     readers: AnyPool,
     address: String,
 }
 
+#[async_trait]
 impl Instance for SqlInstance {
+    async fn hints(&self) -> Result<Hints> {
+        Hints::listen(self.shared.postgres.as_ref()).await
+    }
+
     fn fenced(&self, epoch: i64) -> SharedInstance {
         Arc::new(Self { shared: Arc::clone(&self.shared), fence: Some(epoch) })
     }

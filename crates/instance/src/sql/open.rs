@@ -40,7 +40,9 @@ impl SqlInstance {
             catchment_settings::durable::sync_parent(path).map_err(|e| InstanceError::Database(e.to_string()))?;
         }
         let readers = sqlite_pool(text, "ro", READERS)?;
-        Ok(Self::new(Dialect::Sqlite, writers, readers, text.to_owned()))
+        let address = text.to_owned();
+        let shared = Shared { postgres: None, dialect: Dialect::Sqlite, writers, readers, address };
+        Ok(Self { shared: Arc::new(shared), fence: None })
     }
 
     /// Opens the state in a database of PostgreSQL (14 or newer), which exists; its schema is made, or brought up to
@@ -75,11 +77,14 @@ impl SqlInstance {
             }
         }
         schema::migrate(&pool, Dialect::Postgres, &address).await?;
-        Ok(Self::new(Dialect::Postgres, pool.clone(), pool, address))
-    }
-
-    fn new(dialect: Dialect, writers: AnyPool, readers: AnyPool, address: String) -> Self {
-        Self { shared: Arc::new(Shared { dialect, writers, readers, address }), fence: None }
+        let shared = Shared {
+            postgres: Some(settings.clone()),
+            dialect: Dialect::Postgres,
+            writers: pool.clone(),
+            readers: pool,
+            address,
+        };
+        Ok(Self { shared: Arc::new(shared), fence: None })
     }
 }
 
@@ -132,7 +137,7 @@ fn options(url: &str) -> Result<AnyConnectOptions> {
     AnyConnectOptions::from_str(url).map_err(|e| InstanceError::Database(format!("the address of the state: {e}")))
 }
 
-fn postgres_url(settings: &PostgresSettings) -> String {
+pub(super) fn postgres_url(settings: &PostgresSettings) -> String {
     let mut url = "postgres://localhost".to_owned();
     let mut separator = '?';
     let port = settings.port.to_string();

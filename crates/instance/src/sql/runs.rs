@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::Row as _;
 
 use super::run_rows::{self, LIVE, RUN_COLUMNS, hold_lease, not_found};
-use super::{Sql, SqlInstance, WriteTx, assets, checks, events, pools, run_filter};
+use super::{Sql, SqlInstance, assets, checks, events, pools, purge, run_filter};
 use crate::{Enqueued, Lease, Result, RunFilter, Runs};
 
 #[async_trait]
@@ -119,26 +119,16 @@ impl Runs for SqlInstance {
     }
 
     async fn delete_run(&self, run_id: RunId) -> Result<()> {
-        let mut tx = self.begin_write().await?;
-        let run = run_rows::select(&mut tx, run_id).await?.ok_or_else(|| not_found(run_id))?;
+        let run = self.run(run_id).await?.ok_or_else(|| not_found(run_id))?;
         if !run.status.is_final() {
             return Err(Refused { from: run.status, command: "delete" }.into());
         }
-        delete(&mut tx, &[run_id.to_string()]).await?;
-        tx.commit().await
+        // What has ended stays so.
+        purge::run(self, &run_id.to_string()).await
     }
 
     async fn purge_runs(&self, ended_before: Timestamp, limit: u32) -> Result<u64> {
-        let mut tx = self.begin_write().await?;
-        let mut sql = Sql::new("SELECT run_id FROM runs WHERE ended_at < ");
-        sql.bind(ended_before.as_microsecond()).push(" ORDER BY ended_at LIMIT ").bind(i64::from(limit));
-        let found = sql.all(&mut *tx).await?;
-        let ids: Vec<String> = found.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<_>>()?;
-        if !ids.is_empty() {
-            delete(&mut tx, &ids).await?;
-        }
-        tx.commit().await?;
-        Ok(ids.len() as u64)
+        purge::runs(self, ended_before, limit).await
     }
 
     async fn run_tags(&self, key: Option<&str>, prefix: &str, limit: u32) -> Result<Vec<String>> {
@@ -154,14 +144,4 @@ impl SqlInstance {
         sql.bind(run_id.to_string());
         Ok(sql.optional(self.readers()).await?.map(|row| row.try_get(0)).transpose()?)
     }
-}
-
-/// Removes runs that have ended, with their tags and events. Run keys stay.
-async fn delete(tx: &mut WriteTx, run_ids: &[String]) -> Result<()> {
-    for table in ["events", "runs"] {
-        let mut sql = Sql::new(format!("DELETE FROM {table} WHERE run_id IN "));
-        sql.bind_list(run_ids.iter().map(String::as_str));
-        sql.execute(&mut **tx).await?;
-    }
-    Ok(())
 }

@@ -15,6 +15,10 @@ mod runs;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
+use crate::sql::Hints;
+
 pub use alerts::{Alert, AlertStatus, Alerts, NewAlert};
 pub use assets::{AssetRecord, Assets, CheckExecution, CheckStatus, PartitionCounts, PartitionState, PartitionStatus};
 pub use automation::{AutomationRecord, Automations};
@@ -32,6 +36,7 @@ pub use runs::{Enqueued, Lease, RunFilter, Runs};
 ///
 /// A leading daemon writes through the handle that [`Instance::fenced`] answers: each of its transactions that write
 /// is refused with [`InstanceError::Deposed`] once another daemon leads.
+#[async_trait]
 pub trait Instance:
     Runs
     + Events
@@ -49,6 +54,9 @@ pub trait Instance:
 {
     /// A handle on the same state whose every write is conditional on this epoch still being the newest.
     fn fenced(&self, epoch: i64) -> SharedInstance;
+    /// Hints that something was written that somebody may wait for: a run that was made or has changed, an asset that
+    /// was materialised.
+    async fn hints(&self) -> Result<Hints>;
 }
 
 /// A shared handle on the state.

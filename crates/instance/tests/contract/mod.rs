@@ -2,16 +2,19 @@
 
 pub(crate) mod assets;
 pub(crate) mod checks;
+pub(crate) mod daemons;
 pub(crate) mod events;
 pub(crate) mod kept;
 pub(crate) mod model;
 pub(crate) mod pools;
+pub(crate) mod purge;
 pub(crate) mod runs;
 pub(crate) mod sensors;
 pub(crate) mod ticks;
 
 use std::collections::BTreeMap;
 
+use catchment_core::backfill::{BackfillId, BackfillTarget, NewBackfill};
 use catchment_core::sensor::{ClaimKey, RunRequest, SensorResult};
 use catchment_core::state::Command;
 use catchment_core::{EventKind, Level, NewEvent, NewRun, RunId, Selection};
@@ -39,11 +42,32 @@ macro_rules! suite {
             a_run_that_has_ended_takes_nothing_more,
             an_unknown_run_is_not_found_and_a_known_id_is_refused,
             runs_are_listed_newest_first_by_filter_and_page,
+            runs_are_counted_and_listed_by_location_time_and_id,
+            a_run_keeps_its_selection_and_its_parents,
+            tags_are_added_changed_and_completed,
+            a_forced_cancel_ends_a_run_at_once_and_shuts_its_process_out,
         );
         contract::tests!($backend; events:
             events_of_a_run_keep_their_order_and_content,
             a_follower_of_one_kind_skips_the_others,
             a_follower_misses_no_event_of_many_writers,
+            a_follower_misses_nothing_where_writers_give_up_half_way,
+            events_are_found_by_each_filter_newest_first_in_pages,
+            a_zero_byte_in_a_line_is_replaced,
+        );
+        contract::tests!($backend; purge:
+            a_run_key_outlives_the_deletion_of_its_run,
+            a_run_key_makes_one_run_however_many_ask_at_once,
+            a_run_is_deleted_with_its_events_and_tags_once_it_has_ended,
+            runs_are_purged_by_their_end_oldest_first,
+            a_purge_of_events_takes_lines_and_leaves_what_changed_a_run,
+            ids_of_events_that_were_removed_are_not_given_again,
+        );
+        contract::tests!($backend; daemons:
+            one_daemon_leads_until_its_time_runs_out_or_it_resigns,
+            of_many_daemons_that_begin_at_once_one_leads,
+            an_old_leader_can_write_nothing_more,
+            heartbeats_show_the_last_of_each_daemon,
             a_follow_cursor_never_moves_back,
         );
     };
@@ -226,4 +250,31 @@ pub(crate) async fn working_run(instance: &SharedInstance) -> Lease {
     let lease = Lease { run_id, epoch: run.lease_epoch };
     instance.command(run_id, Command::Start, Some(lease), None, at(0)).await.unwrap();
     lease
+}
+
+/// A line of a run's log.
+pub(crate) fn line(run_id: RunId, n: i64) -> NewEvent {
+    NewEvent {
+        run_id,
+        timestamp: at(n),
+        kind: EventKind::Log,
+        step_key: Some("raw_spatial_asset".into()),
+        level: Level::Info,
+        message: format!("line {n} — für alle"),
+        data: serde_json::json!({ "n": n }),
+    }
+}
+
+/// A backfill of a job.
+pub(crate) fn backfill(id: &str) -> NewBackfill {
+    NewBackfill {
+        id: BackfillId(id.into()),
+        location: "etl_pipelines".into(),
+        target: BackfillTarget::Job { job: "spatial_asset_job".into(), partitions: vec!["parcels".into()] },
+        policy: None,
+        run_config: serde_json::Value::Null,
+        tags: BTreeMap::new(),
+        title: None,
+        description: None,
+    }
 }

@@ -178,3 +178,64 @@ pub(crate) async fn runs_are_listed_newest_first_by_filter_and_page(backend: &dy
     let live: Vec<_> = instance.live_runs().await.unwrap().iter().map(|r| r.run_id).collect();
     assert_eq!(live, ids[..5]);
 }
+
+pub(crate) async fn runs_are_counted_and_listed_by_location_time_and_id(backend: &dyn Backend) {
+    let instance = backend.open().await;
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        let mut run = new_run("parcels");
+        run.location = if n < 4 { "etl_pipelines".into() } else { "other".into() };
+        ids.push(instance.enqueue(run, at(n)).await.unwrap().run_id);
+    }
+    let find = async |filter: RunFilter| {
+        let runs = instance.runs(&filter, None, 99).await.unwrap();
+        assert_eq!(instance.count_runs(&filter).await.unwrap(), runs.len() as u64);
+        runs.iter().map(|r| ids.iter().position(|id| *id == r.run_id).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(find(RunFilter { location: Some("other".into()), ..RunFilter::default() }).await, [5, 4]);
+    let between = RunFilter { created_after: Some(at(1)), created_before: Some(at(3)), ..RunFilter::default() };
+    assert_eq!(find(between).await, [2, 1]);
+    assert_eq!(find(RunFilter { run_ids: vec![ids[3], ids[0]], ..RunFilter::default() }).await, [3, 0]);
+}
+
+pub(crate) async fn a_run_keeps_its_selection_and_its_parents(backend: &dyn Backend) {
+    let instance = backend.open().await;
+    let parent = instance.enqueue(new_run("parcels"), at(0)).await.unwrap();
+    let mut run = new_run("parcels");
+    run.selection.steps = vec!["load".into()];
+    run.parent_run_id = Some(parent.run_id);
+    run.root_run_id = Some(parent.run_id);
+    let made = instance.enqueue(run.clone(), at(1)).await.unwrap();
+    let found = instance.run(run.run_id).await.unwrap().unwrap();
+    assert_eq!((&found.selection, found.parent_run_id), (&run.selection, run.parent_run_id));
+    assert_eq!(found, made);
+}
+
+pub(crate) async fn tags_are_added_changed_and_completed(backend: &dyn Backend) {
+    let instance = backend.open().await;
+    let run = instance.enqueue(new_run("parcels"), at(0)).await.unwrap();
+    instance.enqueue(new_run("paths"), at(0)).await.unwrap();
+    let tags = [("team".to_owned(), "roads".to_owned()), ("tea".to_owned(), "green".to_owned())];
+    let changed = instance.set_tags(run.run_id, &tags).await.unwrap();
+    assert_eq!(instance.run(run.run_id).await.unwrap().unwrap(), changed);
+    assert_eq!((changed.tags["team"].as_str(), changed.tags["dagster/partition"].as_str()), ("roads", "parcels"));
+    let found = async |key: &str, value: &str| {
+        let tags = vec![(key.to_owned(), value.to_owned())];
+        instance.count_runs(&RunFilter { tags, ..RunFilter::default() }).await.unwrap()
+    };
+    assert_eq!((found("team", "roads").await, found("team", "maps").await, found("tea", "green").await), (1, 1, 1));
+    assert_eq!(instance.run_tags(None, "te", 9).await.unwrap(), ["tea", "team"]);
+    assert_eq!(instance.run_tags(None, "", 1).await.unwrap(), ["dagster/partition"]);
+    assert_eq!(instance.run_tags(Some("dagster/partition"), "pa", 9).await.unwrap(), ["parcels", "paths"]);
+    assert!(instance.run_tags(Some("team"), "x", 9).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_forced_cancel_ends_a_run_at_once_and_shuts_its_process_out(backend: &dyn Backend) {
+    let instance = backend.open().await;
+    let (run, lease) = started(&instance).await;
+    let ended = instance.command(run.run_id, Command::ForceCancel, None, None, at(5)).await.unwrap();
+    assert_eq!((ended.status, ended.ended_at, ended.lease_until), (RunStatus::Canceled, Some(at(5)), None));
+    let event = instance.run_events(run.run_id, 0, 1).await.unwrap().remove(0).event;
+    let error = instance.append(&[event], Some(lease)).await.unwrap_err();
+    assert!(matches!(error, InstanceError::LeaseLost { .. }), "{error}");
+}

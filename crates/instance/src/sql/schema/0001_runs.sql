@@ -25,7 +25,9 @@ CREATE TABLE runs (
     lease_epoch   INTEGER NOT NULL DEFAULT 0,
     lease_until   INTEGER,
     pid           INTEGER,
-    problem       TEXT
+    problem       TEXT,
+    -- Whether its log lines were removed.
+    log_purged    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX runs_by_status ON runs (status, seq);
 CREATE INDEX runs_by_job ON runs (job_name, seq);
@@ -33,6 +35,7 @@ CREATE INDEX runs_by_location ON runs (location, seq);
 CREATE INDEX runs_by_partition ON runs (partition_key, seq) WHERE partition_key IS NOT NULL;
 CREATE INDEX runs_by_time ON runs (created_at, seq);
 CREATE INDEX runs_by_end ON runs (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX runs_with_log ON runs (ended_at) WHERE ended_at IS NOT NULL AND log_purged = 0;
 CREATE INDEX runs_live ON runs (seq) WHERE status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED');
 
 -- The same tags as in runs.tags, one a row, to filter by.
