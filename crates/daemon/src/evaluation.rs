@@ -4,8 +4,9 @@
 use std::future::Future;
 
 use catchment_core::definitions::{ASSET_JOB, LocationSnapshot};
+use catchment_core::partitions::{MultiKey, PartitionsDefinition};
 use catchment_core::sensor::{ClaimOutcome, RunRequest, SensorResult};
-use catchment_core::{Instigator, RunId};
+use catchment_core::{Instigator, RunId, tags};
 use catchment_instance::Admitted;
 use catchment_model::{Code, Problem};
 use jiff::Timestamp;
@@ -103,7 +104,8 @@ impl Ticks {
     }
 }
 
-/// Fills in what a request leaves to its definitions: the hidden job of assets, and the tags of the job.
+/// Fills in what a request leaves to its definitions: the hidden job of assets, the tags of the job, and those of a
+/// partition's dimensions.
 pub(crate) fn complete(request: &mut RunRequest, snapshot: &LocationSnapshot, jobs: &[String]) {
     if request.job_name.is_empty() {
         request.job_name = match jobs.first() {
@@ -111,9 +113,17 @@ pub(crate) fn complete(request: &mut RunRequest, snapshot: &LocationSnapshot, jo
             _ => ASSET_JOB.to_owned(),
         };
     }
-    if let Some(job) = snapshot.job(&request.job_name) {
-        for (name, value) in &job.tags {
-            request.tags.entry(name.clone()).or_insert_with(|| value.clone());
+    let job = snapshot.job(&request.job_name);
+    for (name, value) in job.iter().flat_map(|job| &job.tags) {
+        request.tags.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    let of_asset = || snapshot.asset(request.selection.assets.first()?)?.partitions.as_deref();
+    let partitions = job.and_then(|job| job.partitions.as_deref()).or_else(of_asset);
+    if let Some(PartitionsDefinition::Multi { dimensions }) = partitions.and_then(|name| snapshot.partitions(name))
+        && let Some(MultiKey(parts)) = request.partition_key.as_deref().and_then(|key| MultiKey::parse(key, dimensions))
+    {
+        for (dimension, part) in parts {
+            request.tags.insert(format!("{}{dimension}", tags::PARTITION_DIMENSION_PREFIX), part);
         }
     }
 }

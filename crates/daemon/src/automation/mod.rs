@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::context::{Context, until};
-use crate::evaluation::Ticks;
+use crate::evaluation::{Ticks, complete};
 use crate::locations::LocationState;
 use crate::monitor::later;
 
@@ -175,7 +175,9 @@ impl Automation {
                 requested.push((key.clone(), evaluation.true_subset));
             }
         }
-        let decided = Decided { tick, event: view.newest(), requests: requests::grouped(snapshot, &requested, tick) };
+        let mut requests = requests::grouped(snapshot, &requested, tick);
+        requests.iter_mut().for_each(|request| complete(request, snapshot, &[]));
+        let decided = Decided { tick, event: view.newest(), requests };
         states.push((self.kept_under(), to_json(&decided)?));
         context.instance.save_automation(location, &states, &records).await?;
         catchment_settings::failpoint::hit("daemon.automation_saved");

@@ -82,6 +82,10 @@ impl Sensor {
         }
         if self.away {
             self.measure_away().await?;
+            // Whoever keeps the locations says when it is back; until then each sensor need not ask for itself.
+            if let Some(problem) = location.problem.clone().filter(|_| !location.is_here) {
+                return Err(problem);
+            }
             location.client.describe().await?;
             tracing::info!(sensor = %self.ticks.instigator, "the code location is back");
             self.away = false;

@@ -322,3 +322,41 @@ async fn a_cursor_that_is_set_by_hand_is_where_the_sensor_goes_on() {
     run_dry(&mut sensor).await;
     assert_eq!(*seen.lock().unwrap(), [first, first]);
 }
+
+#[tokio::test]
+async fn an_answer_about_some_of_the_events_is_gone_on_from() {
+    // As the SDK does: run by run, up to the one that fails.
+    let stage = stage(on_status(&[RunStatus::Success])).await;
+    let mut sensor = stage.sensor("reacts");
+    run_dry(&mut sensor).await;
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        runs.push(stage.ended(LOCATION, "job", true).await.run_id);
+    }
+    let bad = runs[2];
+    let calls: Arc<Mutex<Vec<RunId>>> = Arc::default();
+    let called = calls.clone();
+    stage.fake.on_sensor("reacts", move |_, input| {
+        let mut all = SensorResult::default();
+        for event in &input.events {
+            if event.event.run_id == bad {
+                if all.cursor.is_none() {
+                    return Err(problem("this one is odd"));
+                }
+                all.more = true;
+                break;
+            }
+            called.lock().unwrap().push(event.event.run_id);
+            all.run_requests.extend(runs_for([event.event.run_id.to_string()]).run_requests);
+            all.cursor = Some(event.id.to_string());
+        }
+        Ok(all)
+    });
+    run_dry(&mut sensor).await;
+    let others: Vec<_> = runs.iter().copied().filter(|run| *run != bad).collect();
+    assert_eq!(*calls.lock().unwrap(), others, "each is reacted to once");
+    assert_eq!(
+        stage.statuses(&reacts()).await,
+        [TickStatus::Skipped, TickStatus::Success, TickStatus::Failure, TickStatus::Success, TickStatus::Success]
+    );
+}

@@ -265,8 +265,12 @@ async fn the_newest_window_goes_with_each_key_of_the_other_dimension() {
     stage.schedule("hourly").await.step().await.unwrap();
     stage.set_time("2026-03-02T11:00:00Z");
     stage.schedule_again("hourly").step().await.unwrap();
-    let keys: Vec<_> = stage.runs().await.iter().map(|run| run.partition_key.clone().unwrap()).collect();
+    let runs = stage.runs().await;
+    let keys: Vec<_> = runs.iter().map(|run| run.partition_key.clone().unwrap()).collect();
     assert_eq!(keys, ["red|2026-03-02-10:00", "blue|2026-03-02-10:00"]);
+    assert_eq!(runs[1].tags["dagster/partition"], keys[1]);
+    assert_eq!(runs[1].tags["dagster/partition/colour"], "blue");
+    assert_eq!(runs[1].tags["dagster/partition/hour"], "2026-03-02-10:00");
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ async fn what_user_code_logs_is_kept_with_its_tick() {
     stage.fake.on_sensor("watch", |_, _| Err(problem("no")));
     stage.sensor("watch").step().await.unwrap();
     for tick in stage.ticks(&standard()).await {
-        assert_eq!(tick.log, [line.clone()], "{:?}", tick.status);
+        assert_eq!(tick.log, std::slice::from_ref(&line), "{:?}", tick.status);
     }
 }
 
