@@ -4,11 +4,11 @@
 //! is made once (its run key is its id), so whatever is cut off is taken up where it was. A backfill that its user has
 //! changed meanwhile (paused, cancelled) is looked at again: each change is made on the version that it was decided on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use catchment_core::backfill::{Backfill, BackfillStatus, BackfillTarget};
+use catchment_core::backfill::{Backfill, BackfillId, BackfillStatus, BackfillTarget};
 use catchment_core::backfill_plan::{Chunk, Progress};
 use catchment_core::definitions::{ASSET_JOB, LocationSnapshot};
 use catchment_core::partitions::PartitionContext;
@@ -16,6 +16,8 @@ use catchment_core::state::Command;
 use catchment_core::{NewRun, Run, RunId, RunKey, RunStatus, Selection, tags};
 use catchment_instance::{BackfillFilter, InstanceError, RunFilter};
 use catchment_model::{Code, Problem};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize as _;
 use tokio::sync::watch;
 
 use crate::context::Context;
@@ -31,18 +33,23 @@ const PAGE: u32 = 200;
 
 pub(crate) struct Backfills {
     context: Context,
+    /// When the progress of each was last kept.
+    kept: HashMap<BackfillId, Timestamp>,
 }
 
 impl Backfills {
     pub(crate) fn new(context: Context) -> Self {
-        Self { context }
+        Self { context, kept: HashMap::new() }
     }
 
-    async fn look_at(&self, mut backfill: Backfill) -> Result<(), Problem> {
+    async fn look_at(&mut self, mut backfill: Backfill) -> Result<(), Problem> {
         let location = self.context.locations.get(&backfill.request.location);
         let Some(snapshot) = location.and_then(|location| location.snapshot.clone()) else {
-            // It is taken up when its location has said what it defines.
-            return self.end_without_location(backfill).await;
+            // It is taken up when its location has said what it defines; only what is cancelled needs no location.
+            return match backfill.status {
+                BackfillStatus::Canceling | BackfillStatus::Failing => self.let_go(backfill).await,
+                _ => Ok(()),
+            };
         };
         let definitions = snapshot.partitions.iter().map(|spec| &spec.definition);
         let dynamic = dynamic_keys::load(&self.context.instance, definitions).await?;
@@ -56,7 +63,10 @@ impl Backfills {
         match backfill.status {
             BackfillStatus::Requested => {
                 let most = self.context.config.backfills.runs_at_once;
-                let room = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(progress.chunks.len());
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                // In batches: each plan is kept as a whole before its runs are made.
+                let room = most.saturating_sub(progress.chunks.len());
+                let room = if room >= most.div_ceil(10) { room } else { 0 };
                 match progress.plan(room, &snapshot, cx, RunId::random) {
                     Ok(_) => {}
                     Err(problem) => {
@@ -78,19 +88,29 @@ impl Backfills {
             BackfillStatus::Failing if progress.chunks.is_empty() => Some(BackfillStatus::Failed),
             _ => None,
         };
-        if progress != before || backfill.progress.is_null() || over.is_some() || backfill.problem.is_some() {
+        // What has ended is seen again at the next look: it is kept with the next plan, or after a while.
+        let planned = progress.chunks.iter().any(|chunk| !before.chunks.contains(chunk));
+        let late = progress != before && self.is_late(&backfill);
+        if planned || late || backfill.progress.is_null() || over.is_some() || backfill.problem.is_some() {
             backfill.progress = serde_json::to_value(&progress).map_err(|error| not_kept(&backfill, &error))?;
             if let Some(status) = over {
                 backfill.status = status;
                 backfill.ended_at = Some(self.context.now());
             }
             backfill = self.context.instance.update_backfill(&backfill).await?;
+            self.kept.insert(backfill.request.id.clone(), self.context.now());
         }
         catchment_settings::failpoint::hit("daemon.backfill_planned");
         if !backfill.status.is_final() {
             self.make_runs(&backfill, &snapshot, &progress, &before).await?;
         }
         Ok(())
+    }
+
+    /// Whether the progress was kept so long ago that people would miss what is new.
+    fn is_late(&self, backfill: &Backfill) -> bool {
+        let kept = self.kept.get(&backfill.request.id);
+        kept.is_none_or(|kept| self.context.now().duration_since(*kept) > SignedDuration::from_secs(3))
     }
 
     /// Notes which chunks have ended. A run that failed counts once it is decided whether it is run again.
@@ -168,7 +188,8 @@ impl Backfills {
     }
 
     async fn cancel_runs(&self, progress: &Progress) -> Result<(), Problem> {
-        for run in self.runs(&progress.chunks).await?.into_values() {
+        let mut runs = self.runs(&progress.chunks).await?;
+        for run in progress.chunks.iter().filter_map(|chunk| runs.remove(&chunk.run_id)) {
             if run.status.is_final() || run.status == RunStatus::Canceling {
                 continue;
             }
@@ -190,10 +211,21 @@ impl Backfills {
         Ok(found)
     }
 
-    /// What was cancelled before its location ever answered has no runs.
-    async fn end_without_location(&self, backfill: Backfill) -> Result<(), Problem> {
-        if backfill.status == BackfillStatus::Canceling && backfill.progress.is_null() {
-            return self.end(backfill, BackfillStatus::Canceled, None).await;
+    /// Cancels the runs of a backfill whose location is not known, and ends it once they have ended.
+    async fn let_go(&self, backfill: Backfill) -> Result<(), Problem> {
+        let over = match backfill.status {
+            BackfillStatus::Failing => BackfillStatus::Failed,
+            _ => BackfillStatus::Canceled,
+        };
+        let problem = backfill.problem.clone();
+        if backfill.progress.is_null() {
+            return self.end(backfill, over, problem).await;
+        }
+        let progress = parsed(&backfill)?;
+        self.cancel_runs(&progress).await?;
+        let runs = self.runs(&progress.chunks).await?;
+        if runs.values().all(|run| run.status.is_final()) {
+            return self.end(backfill, over, problem).await;
         }
         Ok(())
     }
@@ -217,7 +249,11 @@ fn progress(backfill: &Backfill, snapshot: &LocationSnapshot, cx: PartitionConte
     if backfill.progress.is_null() {
         return Progress::start(&backfill.request, snapshot, cx);
     }
-    serde_json::from_value(backfill.progress.clone()).map_err(|error| {
+    parsed(backfill)
+}
+
+fn parsed(backfill: &Backfill) -> Result<Progress, Problem> {
+    Progress::deserialize(&backfill.progress).map_err(|error| {
         Problem::new(Code::Integrity, "the progress of the backfill cannot be read")
             .place(format!("backfill {}", backfill.request.id))
             .cause(error.to_string())
@@ -296,6 +332,7 @@ impl Reconcile for Backfills {
         let filter = BackfillFilter { statuses, ..BackfillFilter::default() };
         let mut before = None;
         let mut any = false;
+        let mut open = HashSet::new();
         loop {
             let page = self.context.instance.backfills(&filter, before.as_ref(), PAGE).await?;
             let Some(last) = page.last().map(|backfill| backfill.request.id.clone()) else { break };
@@ -303,11 +340,13 @@ impl Reconcile for Backfills {
             any = true;
             for backfill in page {
                 let id = backfill.request.id.clone();
+                open.insert(id.clone());
                 if let Err(problem) = self.look_at(backfill).await {
                     tracing::warn!(backfill = %id, %problem, "a backfill could not be looked after; it is tried again");
                 }
             }
         }
+        self.kept.retain(|id, _| open.contains(id));
         Ok(if any { BUSY_INTERVAL } else { IDLE_INTERVAL })
     }
 }

@@ -4,10 +4,13 @@
 //! fenced with the epoch, so that one that was suspended and wakes up late changes nothing. A daemon that does not
 //! lead waits, looks now and then, and takes over when the lease has run out or was given back.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
+use catchment_core::RunId;
 use catchment_instance::SharedInstance;
-use catchment_settings::{Home, clock};
+use catchment_settings::{Home, clock, durable};
 use tokio_util::sync::CancellationToken;
 
 use crate::monitor::later;
@@ -25,18 +28,35 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    /// The name of this process, which holds the lock of `home`.
-    pub(crate) fn new(home: &Home) -> Self {
+    /// The name of this process, which holds the lock of `home`. A home has an id of its own, made at its first start:
+    /// hosts and paths may be the same elsewhere.
+    ///
+    /// # Errors
+    /// Where the id can be neither read nor written.
+    pub(crate) fn new(home: &Home) -> io::Result<Self> {
+        let file = home.lock_file("daemon").with_extension("id");
+        let id = match std::fs::read_to_string(&file) {
+            Ok(id) if !id.trim().is_empty() => id.trim().to_owned(),
+            Ok(_) => make_id(&file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_id(&file)?,
+            Err(error) => return Err(error),
+        };
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let home = format!("{}:{}", host.trim(), home.root().display());
-        let name = format!("{home}#{}", catchment_core::RunId::random());
-        Self { home, name }
+        let home = format!("{}:{id}", host.trim());
+        let name = format!("{home}#{}:{}", std::process::id(), RunId::random());
+        Ok(Self { home, name })
     }
 
     /// Whether that is an earlier process of the same home. It has ended: this one holds the home's lock.
     fn came_after(&self, other: &str) -> bool {
         other != self.name && other.rsplit_once('#').is_some_and(|(home, _)| home == self.home)
     }
+}
+
+fn make_id(file: &Path) -> io::Result<String> {
+    let id = RunId::random().to_string();
+    durable::write(file, id.as_bytes())?;
+    Ok(id)
 }
 
 /// Waits until this daemon leads; answers the epoch.

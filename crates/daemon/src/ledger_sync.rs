@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use catchment_core::{EventKind, Run, RunId, RunStatus, tags};
-use catchment_instance::SharedInstance;
+use catchment_instance::{RunFilter, SharedInstance};
 use catchment_ledger::{SharedLedger, StatusChange};
 use catchment_model::{Problem, Status};
 use tokio::sync::{Mutex, watch};
@@ -49,8 +49,12 @@ impl LedgerSync {
         let _turn = self.turn.lock().await;
         let Some(run) = self.instance.run(run_id).await? else { return Ok(()) };
         let Some(change) = change(&run) else { return Ok(()) };
-        self.ledger.set_run_status(&run_id.to_string(), change.clone()).await?;
-        if let Some(batch_id) = run.tags.get(tags::RUN_KEY) {
+        self.ledger.set_run_status(&run_id.to_string(), change).await?;
+        // A batch stands as the newest of its runs does: the first one, or what ran it again.
+        let root = run.root_run_id.unwrap_or(run_id);
+        let filter = RunFilter { tags: vec![(tags::ROOT_RUN_ID.to_owned(), root.to_string())], ..RunFilter::default() };
+        let newest = self.instance.runs(&filter, None, 1).await?.pop().unwrap_or(run);
+        if let (Some(batch_id), Some(change)) = (newest.tags.get(tags::RUN_KEY), self::change(&newest)) {
             self.ledger.set_manifest_status(batch_id, change).await?;
         }
         Ok(())

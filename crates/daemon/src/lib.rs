@@ -104,7 +104,12 @@ pub async fn run(config: DaemonConfig, shutdown: impl Future<Output = ()> + Send
             .remedy("see that the folder may be written and that its path is shorter than 100 bytes")
     })?;
     let listener = Arc::new(listener);
-    let holder = leader::Holder::new(&config.home);
+    let holder = leader::Holder::new(&config.home).map_err(|e| {
+        Problem::new(Code::Io, "the id of this home cannot be made")
+            .place(config.home.root().display().to_string())
+            .cause(e.to_string())
+            .remedy("see that the folder may be read and written")
+    })?;
     let mut shutdown = pin!(shutdown);
     loop {
         let epoch = tokio::select! {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use catchment_core::state::Command;
 use catchment_core::{Run, RunId, RunStatus, tags};
-use catchment_instance::{InstanceError, Lease};
+use catchment_instance::{InstanceError, Lease, RunFilter};
 use catchment_launchers::{Exit, Liveness, RunProcess, Stop};
 use catchment_model::{Code, Problem};
 use jiff::{SignedDuration, Timestamp};
@@ -21,10 +21,16 @@ use crate::context::Context;
 use crate::reconcile::Reconcile;
 use crate::{Daemon, recovery, scratch};
 
+/// How many runs are read at once.
+const PAGE: u32 = 500;
 /// Between two looks while no run is live.
 const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 /// The same while one is.
 const BUSY_INTERVAL: Duration = Duration::from_millis(500);
+/// A process that works renews its lease every two seconds; one that has not for so long is given up.
+const RENEWED_WITHIN: Duration = Duration::from_secs(10);
+/// What a look counts at most for the time since the look before: a daemon that slept has not seen that nothing came.
+const COUNTS_AT_MOST: Duration = Duration::from_secs(2);
 /// How often a run is put back because no process of it ever spoke, before it counts as failed.
 const LAUNCH_TRIES: u32 = 3;
 
@@ -44,15 +50,18 @@ pub(crate) enum Verdict {
 }
 
 /// Decides about a run: `ended` is the end of its process, where it was reported; `liveness` what a look at the
-/// process gave.
+/// process gave; `stood_still` for how long its lease was seen not to be renewed. That is measured here, not by the
+/// lease's own time: clocks of machines differ, jump, and go on while a machine sleeps.
 pub(crate) fn verdict(
     run: &Run,
     now: Timestamp,
     ended: Option<&Exit>,
     liveness: Liveness,
+    stood_still: Duration,
     max_runtime: Option<Duration>,
 ) -> Verdict {
-    let lapsed = run.lease_until.is_none_or(|until| until < now);
+    let patience = if run.status == RunStatus::Starting { first_lease(run) } else { RENEWED_WITHIN };
+    let lapsed = run.lease_until.is_none() || stood_still >= patience;
     let gone = match (ended, liveness) {
         (Some(exit), _) => Some(format!("its process {} has ended with {}", exit.pid, exit.how)),
         (None, Liveness::Gone) => Some("its process is gone".to_owned()),
@@ -76,6 +85,12 @@ pub(crate) fn verdict(
             _ => Verdict::Leave,
         },
     }
+}
+
+/// The time that a process was given at its launch.
+fn first_lease(run: &Run) -> Duration {
+    let given = run.launched_at.zip(run.lease_until).map(|(from, until)| until.duration_since(from));
+    given.and_then(|given| Duration::try_from(given).ok()).unwrap_or(RENEWED_WITHIN)
 }
 
 /// How long a run may work: as its tag says, else as the settings do; 0 does not bound.
@@ -104,11 +119,20 @@ struct Cancelling {
     forced: bool,
 }
 
+/// A lease as it was seen last, and for how long it has stood so.
+struct Seen {
+    epoch: i64,
+    until: Option<Timestamp>,
+    stood_still: Duration,
+}
+
 pub(crate) struct Monitor {
     daemon: Arc<Daemon>,
     ended: HashMap<(RunId, i64), Exit>,
     cancelling: HashMap<RunId, Cancelling>,
     put_back: HashMap<RunId, u32>,
+    seen: HashMap<RunId, Seen>,
+    looked_at: Option<Timestamp>,
     scratch: scratch::Sweeper,
 }
 
@@ -119,7 +143,25 @@ impl Monitor {
             ended: HashMap::new(),
             cancelling: HashMap::new(),
             put_back: HashMap::new(),
+            seen: HashMap::new(),
+            looked_at: None,
             scratch: scratch::Sweeper::default(),
+        }
+    }
+
+    /// The runs that have a process, or should.
+    async fn active(&self) -> Result<Vec<Run>, Problem> {
+        let statuses = RunStatus::ALL.into_iter().filter(|status| status.is_active()).collect();
+        let filter = RunFilter { statuses, ..RunFilter::default() };
+        let mut found: Vec<Run> = Vec::new();
+        loop {
+            let before = found.last().map(|run| run.run_id);
+            let page = self.daemon.context.instance.runs(&filter, before, PAGE).await?;
+            let full = page.len() >= usize::try_from(PAGE).unwrap_or(usize::MAX);
+            found.extend(page);
+            if !full {
+                return Ok(found);
+            }
         }
     }
 
@@ -127,14 +169,30 @@ impl Monitor {
         Some(seconds(self.daemon.context.config.run_monitoring.max_runtime_seconds))
     }
 
-    async fn look_at(&mut self, run: &Run) -> Result<(), Problem> {
+    /// For how long the lease of a run was seen not to be renewed.
+    fn stood_still(&mut self, run: &Run, passed: Duration) -> Duration {
+        let fresh = Seen { epoch: run.lease_epoch, until: run.lease_until, stood_still: Duration::ZERO };
+        let seen = self.seen.entry(run.run_id).or_insert(fresh);
+        if (seen.epoch, seen.until) == (run.lease_epoch, run.lease_until) {
+            seen.stood_still += passed;
+        } else {
+            *seen = Seen { epoch: run.lease_epoch, until: run.lease_until, stood_still: Duration::ZERO };
+        }
+        seen.stood_still
+    }
+
+    async fn look_at(&mut self, run: &Run, passed: Duration) -> Result<(), Problem> {
+        let stood_still = self.stood_still(run, passed);
         let process = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: run.pid };
         let ended = self.ended.get(&(run.run_id, run.lease_epoch));
         // The end of an own child is reported, with how it ended. Without a pid a look costs a walk through /proc.
-        let look = run.pid.is_some() && run.status.is_active() && !self.daemon.is_child(run.run_id, run.lease_epoch);
+        // The pid says something only where the run was launched from this home.
+        let look = run.pid.is_some()
+            && !self.daemon.is_child(run.run_id, run.lease_epoch)
+            && self.daemon.home.run_log_dir(&run.run_id.to_string()).exists();
         let liveness =
             if look && ended.is_none() { self.daemon.launcher.liveness(process).await } else { Liveness::Unknown };
-        match verdict(run, self.daemon.context.now(), ended, liveness, self.max_runtime()) {
+        match verdict(run, self.daemon.context.now(), ended, liveness, stood_still, self.max_runtime()) {
             Verdict::Leave => Ok(()),
             Verdict::PutBack => self.put_back(run).await,
             Verdict::TakeOver(why) => {
@@ -150,10 +208,7 @@ impl Monitor {
                 self.scratch.due();
                 Ok(())
             }
-            Verdict::Escalate => {
-                self.escalate(run, process).await;
-                Ok(())
-            }
+            Verdict::Escalate => self.escalate(run, process).await,
         }
     }
 
@@ -191,7 +246,7 @@ impl Monitor {
 
     /// The process sees the cancel when it renews its lease; it is asked at once, so that it need not wait for that,
     /// and forced after the grace.
-    async fn escalate(&mut self, run: &Run, process: RunProcess) {
+    async fn escalate(&mut self, run: &Run, process: RunProcess) -> Result<(), Problem> {
         let now = self.daemon.context.now();
         let grace = seconds(self.daemon.context.config.run_monitoring.cancel_timeout_seconds);
         match self.cancelling.get_mut(&run.run_id) {
@@ -204,8 +259,13 @@ impl Monitor {
                 tracing::warn!(run_id = %run.run_id, "the cancelled run did not let go in time: it is killed");
                 self.daemon.launcher.stop(process, Stop::Force).await;
             }
+            // It is not where a signal reaches it: it is taken from it, so that it can write nothing more.
+            Some(state) if state.forced && now >= later(later(state.since, grace), grace) => {
+                recovery::take_over(&self.daemon, run, "it was cancelled and its process cannot be reached").await?;
+            }
             Some(_) => {}
         }
+        Ok(())
     }
 }
 
@@ -229,16 +289,22 @@ impl Reconcile for Monitor {
             self.scratch.due();
         }
         self.ended.extend(ended.into_iter().map(|exit| ((exit.run_id, exit.epoch), exit)));
-        let live = self.daemon.context.instance.live_runs().await?;
+        let now = self.daemon.context.now();
+        let passed = self.looked_at.and_then(|last| Duration::try_from(now.duration_since(last)).ok());
+        // A look that fails does not count: the renewals that it would have seen may have come.
+        self.looked_at = None;
+        let live = self.active().await?;
+        self.looked_at = Some(now);
         for run in &live {
-            if let Err(problem) = self.look_at(run).await {
+            let passed = passed.unwrap_or_default().min(COUNTS_AT_MOST);
+            if let Err(problem) = self.look_at(run, passed).await {
                 tracing::warn!(run_id = %run.run_id, %problem, "the run could not be looked after; it is tried again");
             }
         }
         let is_live = |id: &RunId| live.iter().any(|run| run.run_id == *id);
         self.ended.retain(|(id, _), _| is_live(id));
         self.cancelling.retain(|id, _| is_live(id));
-        self.put_back.retain(|id, _| is_live(id));
+        self.seen.retain(|id, _| is_live(id));
         self.scratch.sweep(&self.daemon).await;
         // A queued run may be active a moment later.
         Ok(if live.is_empty() { IDLE_INTERVAL } else { BUSY_INTERVAL })

@@ -29,6 +29,8 @@ use crate::locations::{LocationError, LocationState};
 use crate::monitor::later;
 use crate::reconcile::{Reconcile, backoff};
 
+/// How many runs are told at once why they wait.
+const SAID_AT_ONCE: usize = 200;
 /// Between two looks while runs wait; every way to make a run or free a slot gives a hint as well.
 const BUSY_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while none waits.
@@ -64,22 +66,27 @@ impl Queue {
         }
     }
 
-    /// Says once in the log of a run why it waits, and again when the reason changes.
-    async fn say_why(&mut self, run: &Run, why: &str) -> Result<(), Problem> {
-        if self.said.get(&run.run_id).is_some_and(|said| said == why) {
-            return Ok(());
+    /// Says once in the log of each run why it waits, and again when the reason changes.
+    async fn say_why(&mut self, waiting: Vec<(RunId, String)>) -> Result<(), Problem> {
+        let news = waiting.into_iter().filter(|(run_id, why)| self.said.get(run_id) != Some(why));
+        let news: Vec<_> = news.take(SAID_AT_ONCE).collect();
+        let timestamp = self.daemon.context.now();
+        let events: Vec<_> = news
+            .iter()
+            .map(|(run_id, why)| NewEvent {
+                run_id: *run_id,
+                timestamp,
+                kind: EventKind::EngineEvent,
+                step_key: None,
+                level: Level::Warning,
+                message: format!("The run stays in the queue: {why}"),
+                data: serde_json::Value::Null,
+            })
+            .collect();
+        if !events.is_empty() {
+            self.daemon.context.instance.append(&events, None).await?;
         }
-        let event = NewEvent {
-            run_id: run.run_id,
-            timestamp: self.daemon.context.now(),
-            kind: EventKind::EngineEvent,
-            step_key: None,
-            level: Level::Warning,
-            message: format!("The run stays in the queue: {why}"),
-            data: serde_json::Value::Null,
-        };
-        self.daemon.context.instance.append(&[event], None).await?;
-        self.said.insert(run.run_id, why.to_owned());
+        self.said.extend(news);
         Ok(())
     }
 
@@ -165,8 +172,17 @@ async fn launch_all(daemon: &Daemon, location: Arc<LocationState>, runs: Vec<Run
 
 async fn launch(daemon: &Daemon, location: &LocationState, run_id: RunId) -> Result<(), Launch> {
     let failed = |error: InstanceError| Launch::Failed(error.into());
+    // The location is asked before the run is taken from the queue: while it is away, nothing of the run changes.
+    let Some(mut run) = daemon.context.instance.run(run_id).await.map_err(failed)? else { return Ok(()) };
+    run.lease_epoch += 1;
+    let command = match location.client.run_command(&run).await {
+        Ok(command) => Ok(command),
+        Err(LocationError::Away(problem)) => return Err(Launch::Away(problem)),
+        Err(LocationError::Refused(problem)) => Err(problem),
+    };
     let now = daemon.context.now();
     let until = later(now, crate::monitor::start_timeout(&daemon.context));
+    let expected = run.lease_epoch;
     let run = match daemon.context.instance.command(run_id, Command::Launch, None, Some(until), now).await {
         Ok(run) => run,
         // It was cancelled meanwhile.
@@ -175,15 +191,11 @@ async fn launch(daemon: &Daemon, location: &LocationState, run_id: RunId) -> Res
     };
     failpoint::hit("daemon.after_launch_command");
     let lease = Lease { run_id, epoch: run.lease_epoch };
-    let command = match location.client.run_command(&run).await {
-        Ok(command) => command,
-        Err(LocationError::Away(problem)) => {
-            give_back(daemon, lease, Command::Requeue).await.map_err(Launch::Failed)?;
-            return Err(Launch::Away(problem));
-        }
-        Err(LocationError::Refused(problem)) => {
-            return give_back(daemon, lease, Command::Fail(problem)).await.map_err(Launch::Failed);
-        }
+    let command = match command {
+        Ok(command) if run.lease_epoch == expected => command,
+        // Somebody had it in between: the command would start a process of an older epoch.
+        Ok(_) => return give_back(daemon, lease, Command::Requeue).await.map_err(Launch::Failed),
+        Err(problem) => return give_back(daemon, lease, Command::Fail(problem)).await.map_err(Launch::Failed),
     };
     let request = LaunchRequest {
         run_id,
@@ -244,11 +256,14 @@ impl Reconcile for Queue {
     async fn step(&mut self) -> Result<Duration, Problem> {
         let daemon = self.daemon.clone();
         let mut live = daemon.context.instance.live_runs().await?;
-        self.said.retain(|id, _| live.iter().any(|run| run.run_id == *id));
-        let waiting = live.iter().any(|run| run.status == RunStatus::Queued);
-        if !waiting {
+        if !self.said.is_empty() {
+            let queued: HashSet<RunId> = live.iter().map(|run| run.run_id).collect();
+            self.said.retain(|id, _| queued.contains(id));
+        }
+        if !live.iter().any(|run| run.status == RunStatus::Queued) {
             return Ok(IDLE_INTERVAL);
         }
+        let mut waiting = Vec::new();
         let mut locations = HashMap::new();
         let mut kept = Vec::with_capacity(live.len());
         for run in live.drain(..) {
@@ -256,13 +271,14 @@ impl Reconcile for Queue {
                 match self.location_of(&run) {
                     Ok(location) => drop(locations.insert(run.run_id, location)),
                     Err(why) => {
-                        self.say_why(&run, &why).await?;
+                        waiting.push((run.run_id, why));
                         continue;
                     }
                 }
             }
             kept.push(run);
         }
+        self.say_why(waiting).await?;
         let pools: BTreeMap<_, _> = kept.iter().map(|run| (run.run_id, self.pools_of(run))).collect();
         let known = if pools.values().all(|of| of.all.is_empty()) {
             Vec::new()

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use catchment_core::reexecution::from_failure;
 use catchment_core::state::Command;
 use catchment_core::{EventKind, Level, NewEvent, Run, RunStatus};
 use catchment_instance::{InstanceError, Lease};
@@ -15,9 +16,6 @@ use catchment_model::{Asset, Code, Problem};
 use serde_json::json;
 
 use crate::Daemon;
-
-/// How many events are read at once.
-const PAGE: u32 = 1000;
 
 /// Takes a run from its process and ends it: well, where the ledger holds all that it was to make; else as failed,
 /// or cancelled where that was asked for.
@@ -48,8 +46,10 @@ async fn settle(daemon: &Daemon, run: &Run, why: &str, problem: Problem) -> Resu
     let doc = daemon.ledger.close_run(&id, epoch, now).await?;
     daemon.launcher.stop(RunProcess { run_id: run.run_id, epoch: epoch - 1, pid: run.pid }, Stop::Force).await;
     let assets = daemon.ledger.run_assets(&id).await?;
+    let committed: Vec<&str> = assets.iter().map(|asset| asset.output.as_str()).collect();
     let complete = !doc.expected_outputs.is_empty()
-        && doc.expected_outputs.iter().all(|output| assets.iter().any(|asset| asset.output == *output));
+        && doc.expected_outputs.iter().all(|output| committed.contains(&output.as_str()))
+        && nothing_else_is_left(daemon, run, &committed).await?;
     let command = if complete && run.status != RunStatus::Starting {
         tracing::warn!(run_id = id, why, "the run was lost after its last commit: it is completed from the ledger");
         write_missing_events(daemon, lease, &assets, why).await?;
@@ -68,18 +68,25 @@ async fn settle(daemon: &Daemon, run: &Run, why: &str, problem: Problem) -> Resu
     Ok(())
 }
 
+/// Whether each step that did not end well only makes what is committed: then the run has done all it was to do.
+async fn nothing_else_is_left(daemon: &Daemon, run: &Run, committed: &[&str]) -> Result<bool, Problem> {
+    let location = daemon.context.locations.get(&run.location);
+    let snapshot = location.and_then(|location| location.snapshot.clone());
+    let Some(job) = snapshot.as_ref().and_then(|snapshot| snapshot.job(&run.job_name)) else { return Ok(false) };
+    let events = daemon.run_events(run.run_id).await?;
+    let Ok(left) = from_failure(job, &run.selection, events.iter().map(|event| &event.event)) else { return Ok(true) };
+    Ok(left.iter().all(|key| {
+        let step = job.steps.iter().find(|step| step.key == *key);
+        let is_committed = |asset: &String| committed.contains(&asset.as_str());
+        step.is_some_and(|step| !step.assets.is_empty() && step.assets.iter().all(is_committed))
+    }))
+}
+
 /// Writes the materialisations that the process was about to write when it ended.
 async fn write_missing_events(daemon: &Daemon, lease: Lease, assets: &[Asset], why: &str) -> Result<(), Problem> {
-    let mut written = HashSet::new();
-    let mut after = 0;
-    loop {
-        let page = daemon.context.instance.run_events(lease.run_id, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.id;
-        for found in page.iter().filter(|e| e.event.kind == EventKind::AssetMaterialization) {
-            written.extend(found.event.data["asset_key"].as_str().map(str::to_owned));
-        }
-    }
+    let past = daemon.run_events(lease.run_id).await?;
+    let made = past.iter().filter(|event| event.event.kind == EventKind::AssetMaterialization);
+    let written: HashSet<&str> = made.filter_map(|event| event.event.asset_key()).collect();
     let now = daemon.context.now();
     let event = |kind, step_key, level, message, data| NewEvent {
         run_id: lease.run_id,
@@ -97,7 +104,7 @@ async fn write_missing_events(daemon: &Daemon, lease: Lease, assets: &[Asset], w
         format!("The run's process was lost ({why}) after all its outputs had been committed"),
         serde_json::Value::Null,
     )];
-    for asset in assets.iter().filter(|asset| !written.contains(&asset.output)) {
+    for asset in assets.iter().filter(|asset| !written.contains(asset.output.as_str())) {
         events.push(event(
             EventKind::AssetMaterialization,
             Some(asset.output.clone()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use catchment_core::backfill::{BackfillId, BackfillStatus};
 use catchment_core::rerun::{RetryRules, Strategy, automatic_retry, rerun};
-use catchment_core::{Event, EventKind, Level, NewEvent, NewRun, Run, RunId, RunKey, RunStatus, tags};
+use catchment_core::{EventKind, Level, NewEvent, NewRun, Run, RunId, RunKey, RunStatus, tags};
 use catchment_instance::{EventFilter, InstanceError, RunFilter};
 use catchment_model::{Code, Problem};
 use tokio::sync::watch;
@@ -23,8 +23,6 @@ pub(crate) const CURSOR: &str = "run_retries";
 const PAGE: u32 = 200;
 /// Runs end in processes of their own, whose hints may be lost.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How many events of a run are read at once.
-const EVENTS: u32 = 1000;
 
 pub(crate) struct Retries {
     daemon: Arc<Daemon>,
@@ -43,16 +41,21 @@ impl Retries {
         }
     }
 
-    async fn failed(&self, run_id: RunId) -> Result<(), Problem> {
+    /// Deals with a failed run; answers whether that is done. It is not while nothing is known of its location: what of
+    /// it is to be run again cannot be told then.
+    async fn failed(&self, run_id: RunId) -> Result<bool, Problem> {
         let instance = &self.daemon.context.instance;
         // It may have been deleted since.
-        let Some(run) = instance.run(run_id).await? else { return Ok(()) };
+        let Some(run) = instance.run(run_id).await? else { return Ok(true) };
         if run.status != RunStatus::Failure || run.tags.contains_key(tags::AUTO_RETRY_RUN_ID) {
-            return Ok(());
+            return Ok(true);
         }
         let step_failed = self.step_failed(run_id).await?;
         let mut noted = vec![(tags::FAILURE_REASON.to_owned(), reason(&run, step_failed).to_owned())];
-        let strategy = automatic_retry(&run, self.rules(), step_failed, self.successors(&run).await?);
+        // Once it is decided that it is run again, the new run itself counts among the successors.
+        let decided = run.tags.get(tags::WILL_RETRY).is_some_and(|will| will == "true");
+        let successors = if decided { 0 } else { self.successors(&run).await? };
+        let strategy = automatic_retry(&run, self.rules(), step_failed, successors);
         let strategy = match strategy {
             Some(strategy) if self.is_wanted(&run).await? => strategy,
             _ => {
@@ -60,9 +63,13 @@ impl Retries {
                     noted.push((tags::WILL_RETRY.to_owned(), "false".to_owned()));
                 }
                 instance.set_tags(run_id, &noted).await?;
-                return Ok(());
+                return Ok(true);
             }
         };
+        let location = self.daemon.context.locations.get(&run.location);
+        if location.as_ref().is_some_and(|location| location.snapshot.is_none()) {
+            return Ok(false);
+        }
         noted.push((tags::WILL_RETRY.to_owned(), "true".to_owned()));
         instance.set_tags(run_id, &noted).await?;
         let again = self.again(&run, strategy).await?;
@@ -73,16 +80,17 @@ impl Retries {
         self.say(&run, made).await?;
         tracing::info!(run_id = %run_id, again = %made, "the failed run is run again");
         self.daemon.context.hints.runs();
-        Ok(())
+        Ok(true)
     }
 
-    /// The run that runs a failed one again. Where its location does not answer, or nothing of it is left to do (its
-    /// process was lost after its last step), all of it is run again.
+    /// The run that runs a failed one again. Where the workspace does not list its location any more, or nothing of it
+    /// is left to do (its process was lost after its last step), all of it is run again.
     async fn again(&self, run: &Run, strategy: Strategy) -> Result<NewRun, Problem> {
         let location = self.daemon.context.locations.get(&run.location);
         let snapshot = location.and_then(|location| location.snapshot.clone());
         let job = snapshot.as_ref().and_then(|snapshot| snapshot.job(&run.job_name)).cloned().unwrap_or_default();
-        let events = if strategy == Strategy::AllSteps { Vec::new() } else { self.events(run.run_id).await? };
+        let events =
+            if strategy == Strategy::AllSteps { Vec::new() } else { self.daemon.run_events(run.run_id).await? };
         let id = RunId::random();
         let mut again = match rerun(run, &job, &events, strategy, id) {
             Ok(again) => again,
@@ -117,17 +125,6 @@ impl Retries {
             .is_none_or(|backfill| matches!(backfill.status, BackfillStatus::Requested | BackfillStatus::Paused)))
     }
 
-    async fn events(&self, run_id: RunId) -> Result<Vec<Event>, Problem> {
-        let mut events: Vec<Event> = Vec::new();
-        let mut after = 0;
-        loop {
-            let page = self.daemon.context.instance.run_events(run_id, after, EVENTS).await?;
-            let Some(last) = page.last() else { return Ok(events) };
-            after = last.id;
-            events.extend(page.into_iter().filter(|event| event.event.kind != EventKind::Log));
-        }
-    }
-
     async fn say(&self, run: &Run, again: RunId) -> Result<(), Problem> {
         let event = NewEvent {
             run_id: run.run_id,
@@ -153,7 +150,7 @@ fn reason(run: &Run, step_failed: bool) -> &'static str {
         Some(Code::RunLost) => "UNEXPECTED_TERMINATION",
         Some(Code::InvalidConfig | Code::NotFound) if run.started_at.is_none() => "JOB_INITIALIZATION_FAILURE",
         Some(_) => "RUN_EXCEPTION",
-        None => "UNKself.daemon.context.now()N",
+        None => "UNKNOWN",
     }
 }
 
@@ -170,13 +167,23 @@ impl Reconcile for Retries {
     async fn step(&mut self) -> Result<Duration, Problem> {
         let instance = &self.daemon.context.instance;
         loop {
-            let cursor = instance.follow_cursor(CURSOR).await?;
+            let mut cursor = instance.follow_cursor(CURSOR).await?;
             let page = instance.events_after(cursor, &[EventKind::RunFailure], PAGE).await?;
-            let Some(last) = page.last().map(|event| event.id) else { return Ok(INTERVAL) };
-            for event in &page {
-                self.failed(event.event.run_id).await?;
+            if page.is_empty() {
+                return Ok(INTERVAL);
             }
-            instance.set_follow_cursor(CURSOR, last).await?;
+            // The cursor stays before the first that is not dealt with; those behind it need not wait for it.
+            let mut held_up = false;
+            for event in &page {
+                held_up |= !self.failed(event.event.run_id).await?;
+                if !held_up {
+                    cursor = event.id;
+                }
+            }
+            instance.set_follow_cursor(CURSOR, cursor).await?;
+            if held_up {
+                return Ok(INTERVAL);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use catchment_core::RunId;
+use catchment_core::{Event, EventKind, RunId};
 use catchment_launchers::{Exit, SharedLauncher};
 use catchment_ledger::SharedLedger;
 use catchment_model::Problem;
@@ -17,6 +17,9 @@ use crate::ledger_sync::{LedgerFollower, LedgerSync};
 use crate::locations::Keeper;
 use crate::reconcile::Reconcile;
 use crate::{DaemonConfig, alerts, backfills, freshness, monitor, queue, recovery, retention, retries};
+
+/// How many events of a run are read at once.
+const EVENTS: u32 = 1000;
 
 /// One term of a daemon.
 pub struct Term(Arc<Daemon>);
@@ -94,6 +97,18 @@ impl Daemon {
 
     fn children(&self) -> std::sync::MutexGuard<'_, Children> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The events of a run, in order, without the lines of its log.
+    pub(crate) async fn run_events(&self, run_id: RunId) -> Result<Vec<Event>, Problem> {
+        let mut events: Vec<Event> = Vec::new();
+        let mut after = 0;
+        loop {
+            let page = self.context.instance.run_events(run_id, after, EVENTS).await?;
+            let Some(last) = page.last() else { return Ok(events) };
+            after = last.id;
+            events.extend(page.into_iter().filter(|event| event.event.kind != EventKind::Log));
+        }
     }
 
     /// Notes that a process is being launched, or that its launch has failed.

@@ -1,6 +1,6 @@
 //! How the target of a backfill is divided into groups, and which units of each there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use catchment_model::{Code, Problem};
 
@@ -38,7 +38,8 @@ pub(super) fn job_group(
         return Err(Problem::new(Code::InvalidInput, format!("the job `{job}` has no partitions"))
             .remedy("launch it: `catchment job launch`"));
     };
-    if let Some(unknown) = partitions.iter().find(|key| !definition.contains(key, cx)) {
+    let there: HashSet<String> = definition.keys(cx).into_iter().collect();
+    if let Some(unknown) = partitions.iter().find(|key| !there.contains(*key)) {
         return Err(missing(format!("the job `{job}` has no partition `{unknown}`"), "name keys that are there"));
     }
     let wanted = partitions.iter().map(String::as_str).collect();
@@ -107,7 +108,8 @@ fn target(
     targets: &BTreeMap<&str, PartitionSubset>,
 ) -> Result<PartitionSubset, Problem> {
     let Some(own) = definition(snapshot, asset) else { return Ok(PartitionSubset::unpartitioned()) };
-    let named = PartitionSubset::of(partitions.iter().filter(|key| own.contains(key, cx)).cloned());
+    let there: HashSet<String> = own.keys(cx).into_iter().collect();
+    let named = PartitionSubset::of(partitions.iter().filter(|key| there.contains(*key)).cloned());
     if !named.is_empty() {
         return Ok(named);
     }

@@ -150,6 +150,9 @@ impl Progress {
         mut new_id: impl FnMut() -> RunId,
     ) -> Result<Vec<Chunk>, Problem> {
         let mut new = Vec::new();
+        if room == 0 {
+            return Ok(new);
+        }
         for place in 0..self.groups.len() {
             let readiness = self.readiness(place, snapshot, cx)?;
             let group = &mut self.groups[place];
