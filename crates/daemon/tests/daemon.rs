@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use catchment_core::state::Command;
 use catchment_core::{EventKind, RunStatus, tags};
-use catchment_daemon::Settings;
-use catchment_instance::TickStatus;
+use catchment_core::instigator::TickStatus;
+use catchment_instance::TickFilter;
 use catchment_model::{Code, Status};
 use catchment_settings::{clock, wake};
 use support::location::Server;
-use support::{SENSOR, World, lives, process, until};
+use support::{World, sensor, lives, process, until};
 
 /// Not a test: what the processes that the tests start begin with.
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn a_manifest_becomes_a_run_that_works_and_ends() {
     let world = World::new().await;
     let server = Server::start(&world).await;
     let daemon = world.daemon(&server.url);
-    until("the first tick", async || world.instance.ticks(SENSOR, None, 1).await.unwrap().pop()).await;
+    until("the first tick", async || world.instance.ticks(&sensor(), &TickFilter::default(), None, 1).await.unwrap().pop()).await;
     let put = clock::now();
     world.put("a.json", "b1", "succeed");
     let run = world.run_in(RunStatus::Success).await;
@@ -45,10 +45,12 @@ async fn a_manifest_becomes_a_run_that_works_and_ends() {
     until("the run's status", async || ledger.run_doc(&id).await.unwrap().filter(|doc| doc.status == Status::Success))
         .await;
     until("the end of scratch", async || (!world.home.scratch_dir(&id).exists()).then_some(())).await;
-    let claims = || world.instance.unfinished_claims(SENSOR, 9);
+    let claims = || world.instance.unfinished_claims(&sensor(), 9);
     until("finished claims", async || claims().await.unwrap().is_empty().then_some(())).await;
-    let beats: Vec<_> = world.instance.heartbeats().await.unwrap().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(beats, ["LEDGER_SYNC", "MONITORING", "QUEUED_RUN_COORDINATOR", "SENSOR"]);
+    let beats: Vec<_> = world.instance.heartbeats().await.unwrap().into_iter().map(|beat| beat.daemon).collect();
+    for daemon in ["SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR", "BACKFILL", "MONITORING", "EVENT_LOG_CONSUMER"] {
+        assert!(beats.iter().any(|beat| beat == daemon), "{daemon} in {beats:?}");
+    }
     daemon.stop().await;
 }
 
@@ -68,7 +70,7 @@ async fn a_batch_is_run_once_and_a_bad_manifest_uses_nothing_up() {
     until("the bad one's end", async || world.archived("bad.json").then_some(())).await;
     assert_eq!(world.runs().await.len(), 1);
     let refused = until("the tick", async || {
-        let ticks = world.instance.ticks(SENSOR, None, 100).await.unwrap();
+        let ticks = world.instance.ticks(&sensor(), &TickFilter::default(), None, 100).await.unwrap();
         ticks.into_iter().find(|tick| tick.rejected.iter().any(|claim| claim.claim.key == "bad.json"))
     })
     .await;
@@ -147,7 +149,8 @@ async fn a_cancel_reaches_the_whole_process_group_within_a_second() {
 async fn a_run_that_is_deaf_to_a_cancel_is_killed_after_the_grace() {
     let world = World::new().await;
     let server = Server::start(&world).await;
-    let settings = Settings { cancel_grace: Duration::from_millis(600), ..World::settings() };
+    let mut settings = World::settings();
+    settings.run_monitoring.cancel_timeout_seconds = 1;
     let daemon = world.daemon_with(&server.url, settings);
     world.put("a.json", "b1", "hang_deaf");
     let run = world.run_in(RunStatus::Started).await;
@@ -183,7 +186,8 @@ async fn what_cannot_be_started_fails_with_a_reason() {
 async fn no_more_runs_work_at_once_than_allowed() {
     let world = World::new().await;
     let server = Server::start(&world).await;
-    let settings = Settings { max_concurrent_runs: 2, ..World::settings() };
+    let mut settings = World::settings();
+    settings.run_queue.max_concurrent_runs = 2;
     let daemon = world.daemon_with(&server.url, settings);
     for n in 0..6 {
         world.put(&format!("{n}.json"), &format!("b{n}"), "succeed");
@@ -217,10 +221,10 @@ async fn an_outage_of_the_location_is_one_failed_tick_and_then_work_goes_on() {
     let world = World::new().await;
     let mut server = Server::start(&world).await;
     let daemon = world.daemon(&server.url);
-    until("the first tick", async || world.instance.ticks(SENSOR, None, 1).await.unwrap().pop()).await;
+    until("the first tick", async || world.instance.ticks(&sensor(), &TickFilter::default(), None, 1).await.unwrap().pop()).await;
     server.crash().await;
     let failed = async || {
-        let ticks = world.instance.ticks(SENSOR, None, 1000).await.unwrap();
+        let ticks = world.instance.ticks(&sensor(), &TickFilter::default(), None, 1000).await.unwrap();
         ticks.iter().filter(|tick| tick.status == TickStatus::Failure).count()
     };
     until("the failed tick", async || (failed().await > 0).then_some(())).await;

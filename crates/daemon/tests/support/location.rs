@@ -96,15 +96,19 @@ impl CodeLocation for Location {
             location: "etl_pipelines".into(),
             sensors: vec![SensorSpec {
                 name: SENSOR.into(),
-                description: String::new(),
                 jobs: vec!["spatial_asset_job".into()],
-                minimum_interval_s: 0,
                 running_by_default: true,
+                ..SensorSpec::default()
             }],
             ..LocationSnapshot::default()
         };
         let snapshot_json = serde_json::to_string(&snapshot).unwrap();
-        Ok(Response::new(DescribeResponse { protocol_version: catchment_proto::PROTOCOL_VERSION, snapshot_json }))
+        Ok(Response::new(DescribeResponse {
+            protocol_version: catchment_proto::PROTOCOL_VERSION,
+            snapshot_json,
+            server_id: "1".into(),
+            problems_json: Vec::new(),
+        }))
     }
 
     async fn evaluate_sensor(
@@ -123,13 +127,20 @@ impl CodeLocation for Location {
                 run_key: Some(batch.into()),
                 job_name: "spatial_asset_job".into(),
                 run_config: serde_json::json!(behaviour),
-                tags: Default::default(),
                 partition_key: Some("parcels".into()),
                 claim: Some(claim),
+                ..RunRequest::default()
             });
         }
         let result_json = serde_json::to_string(&result).unwrap();
         Ok(Response::new(EvaluateSensorResponse { result_json, ..EvaluateSensorResponse::default() }))
+    }
+
+    async fn evaluate_schedule(
+        &self,
+        _: Request<EvaluateScheduleRequest>,
+    ) -> Result<Response<EvaluateScheduleResponse>, Status> {
+        Err(Status::not_found("there are no schedules"))
     }
 
     async fn finish_claims(

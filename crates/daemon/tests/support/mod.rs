@@ -8,7 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catchment_core::{Event, EventKind, Run, RunStatus};
-use catchment_daemon::{DaemonConfig, Settings};
+use catchment_core::Instigator;
+use catchment_daemon::DaemonConfig;
+use catchment_daemon::context::Clock;
+use catchment_locations::Registry;
+use catchment_settings::config::{GrpcAddress, LocationEntry, LocationSource, OperatorConfig, Workspace};
 use catchment_instance::{RunFilter, SharedInstance};
 use catchment_launchers::SubprocessLauncher;
 use catchment_ledger::{SharedLedger, SqliteLedger};
@@ -18,6 +22,35 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub(crate) const SENSOR: &str = "manifest_sensor";
+pub(crate) const LOCATION: &str = "etl_pipelines";
+
+pub(crate) fn sensor() -> Instigator {
+    Instigator::sensor(LOCATION, SENSOR)
+}
+
+/// What a daemon in these tests works by: a location at a URL, and settings.
+pub(crate) fn daemon_config(
+    home: &Home,
+    instance: SharedInstance,
+    ledger: SharedLedger,
+    location: &str,
+    settings: OperatorConfig,
+) -> DaemonConfig {
+    let port = location.rsplit_once(':').unwrap().1.parse().unwrap();
+    let source = LocationSource::Grpc(GrpcAddress::Tcp { host: "127.0.0.1".into(), port });
+    let workspace = Workspace { locations: vec![LocationEntry { name: LOCATION.into(), source }] };
+    let locations = Registry::new(home.clone(), workspace, Duration::from_secs(60)).unwrap();
+    locations.start();
+    DaemonConfig {
+        home: home.clone(),
+        instance,
+        ledger,
+        locations,
+        launcher: Arc::new(SubprocessLauncher::new()),
+        config: Arc::new(settings),
+        clock: Clock::default(),
+    }
+}
 
 /// A home with its databases, and a folder that stands for the landing zone.
 pub(crate) struct World {
@@ -55,28 +88,19 @@ impl World {
         self.landing.join("archive").join(name).exists() && !self.landing.join(name).exists()
     }
 
-    pub(crate) fn settings() -> Settings {
-        Settings { sensor_interval: Duration::from_millis(300), ..Settings::default() }
-    }
-
-    pub(crate) fn config(&self, location: &str, settings: Settings) -> DaemonConfig {
-        DaemonConfig {
-            home: self.home.clone(),
-            instance: self.instance.clone(),
-            ledger: self.ledger.clone(),
-            location_endpoint: location.to_owned(),
-            launcher: Arc::new(SubprocessLauncher::new()),
-            settings,
-        }
+    pub(crate) fn settings() -> OperatorConfig {
+        let mut settings = OperatorConfig::default();
+        settings.sensors.minimum_interval_seconds = 1;
+        settings
     }
 
     pub(crate) fn daemon(&self, location: &str) -> Running {
         self.daemon_with(location, Self::settings())
     }
 
-    pub(crate) fn daemon_with(&self, location: &str, settings: Settings) -> Running {
+    pub(crate) fn daemon_with(&self, location: &str, settings: OperatorConfig) -> Running {
         let (stop, stopped) = oneshot::channel::<()>();
-        let config = self.config(location, settings);
+        let config = daemon_config(&self.home, self.instance.clone(), self.ledger.clone(), location, settings);
         let handle = task::spawn("daemon", async move {
             catchment_daemon::run(config, async {
                 stopped.await.ok();

@@ -52,14 +52,8 @@ pub(crate) async fn play() {
 }
 
 async fn be_daemon(home: Home, instance: SharedInstance, ledger: SharedLedger) {
-    let config = catchment_daemon::DaemonConfig {
-        home,
-        instance,
-        ledger,
-        location_endpoint: std::env::var(LOCATION).unwrap(),
-        launcher: std::sync::Arc::new(catchment_launchers::SubprocessLauncher::new()),
-        settings: super::World::settings(),
-    };
+    let location = std::env::var(LOCATION).unwrap();
+    let config = super::daemon_config(&home, instance, ledger, &location, super::World::settings());
     catchment_daemon::run(config, std::future::pending()).await.unwrap();
 }
 
