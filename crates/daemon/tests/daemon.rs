@@ -6,14 +6,14 @@ mod support;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
+use catchment_core::instigator::TickStatus;
 use catchment_core::state::Command;
 use catchment_core::{EventKind, RunStatus, tags};
-use catchment_core::instigator::TickStatus;
 use catchment_instance::TickFilter;
 use catchment_model::{Code, Status};
 use catchment_settings::{clock, wake};
 use support::location::Server;
-use support::{World, sensor, lives, process, until};
+use support::{World, lives, process, sensor, until};
 
 /// Not a test: what the processes that the tests start begin with.
 #[tokio::test]
@@ -26,7 +26,10 @@ async fn a_manifest_becomes_a_run_that_works_and_ends() {
     let world = World::new().await;
     let server = Server::start(&world).await;
     let daemon = world.daemon(&server.url);
-    until("the first tick", async || world.instance.ticks(&sensor(), &TickFilter::default(), None, 1).await.unwrap().pop()).await;
+    until("the first tick", async || {
+        world.instance.ticks(&sensor(), &TickFilter::default(), None, 1).await.unwrap().pop()
+    })
+    .await;
     let put = clock::now();
     world.put("a.json", "b1", "succeed");
     let run = world.run_in(RunStatus::Success).await;
@@ -45,7 +48,8 @@ async fn a_manifest_becomes_a_run_that_works_and_ends() {
     until("the run's status", async || ledger.run_doc(&id).await.unwrap().filter(|doc| doc.status == Status::Success))
         .await;
     until("the end of scratch", async || (!world.home.scratch_dir(&id).exists()).then_some(())).await;
-    let claims = || world.instance.unfinished_claims(&sensor(), 9);
+    let sensor = sensor();
+    let claims = || world.instance.unfinished_claims(&sensor, 9);
     until("finished claims", async || claims().await.unwrap().is_empty().then_some(())).await;
     let beats: Vec<_> = world.instance.heartbeats().await.unwrap().into_iter().map(|beat| beat.daemon).collect();
     for daemon in ["SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR", "BACKFILL", "MONITORING", "EVENT_LOG_CONSUMER"] {
@@ -221,7 +225,10 @@ async fn an_outage_of_the_location_is_one_failed_tick_and_then_work_goes_on() {
     let world = World::new().await;
     let mut server = Server::start(&world).await;
     let daemon = world.daemon(&server.url);
-    until("the first tick", async || world.instance.ticks(&sensor(), &TickFilter::default(), None, 1).await.unwrap().pop()).await;
+    until("the first tick", async || {
+        world.instance.ticks(&sensor(), &TickFilter::default(), None, 1).await.unwrap().pop()
+    })
+    .await;
     server.crash().await;
     let failed = async || {
         let ticks = world.instance.ticks(&sensor(), &TickFilter::default(), None, 1000).await.unwrap();

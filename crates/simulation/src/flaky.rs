@@ -11,6 +11,7 @@ use catchment_core::instigator::{InstigatorKind, InstigatorState, InstigatorStat
 use catchment_core::sensor::{Claim, ClaimKey, SensorResult};
 use catchment_core::state::Command;
 use catchment_core::{Event, EventKind, Instigator, NewEvent, NewRun, Run, RunId, RunKey};
+use catchment_instance::sql::Hints;
 use catchment_instance::*;
 use catchment_model::Problem;
 use jiff::Timestamp;
@@ -331,7 +332,12 @@ pass_on! { Cursors {
     writes set_follow_cursor(name: &str, event_id: i64) -> ();
 } by hand {} }
 
+#[async_trait]
 impl Instance for Flaky {
+    async fn hints(&self) -> Result<Hints> {
+        self.inner.hints().await
+    }
+
     fn fenced(&self, epoch: i64) -> SharedInstance {
         let inner = match self.planted {
             Some(Planted::ForgottenFence) => self.inner.clone(),
