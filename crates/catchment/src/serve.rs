@@ -95,6 +95,8 @@ fn code_server(definitions: Definitions, listen: Listen) -> Result<ExitCode, Pro
         println!("{}", json!({"ready": true, "process": "code-server", "address": server.address()?}));
         server.serve(stop.cancelled_owned()).await
     })?;
+    // An evaluation that blocks its thread ends with the process.
+    runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 

@@ -20,7 +20,6 @@ use catchment_proto::v1::{
     EvaluateSensorResponse, FinishClaimsRequest, FinishClaimsResponse, FinishedClaim, RunCommandRequest,
     RunCommandResponse, ValidateRunConfigRequest, ValidateRunConfigResponse,
 };
-use catchment_settings::task;
 use serde::Serialize;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
@@ -151,21 +150,26 @@ impl Location {
     }
 }
 
-/// Runs an evaluation on a task of its own, so that what blocks or panics there disturbs no other; it may take
-/// [`EVALUATION`].
+/// Runs an evaluation on a thread of its own, so that user code that blocks, panics or never ends disturbs no other.
+/// It may take [`EVALUATION`].
 async fn evaluated(
     name: &str,
     evaluation: impl Future<Output = Result<SensorResult, Problem>> + Send + 'static,
 ) -> Result<SensorResult, Problem> {
-    let mut task = task::spawn("evaluation", panics::caught(evaluation));
-    let Ok(ended) = tokio::time::timeout(EVALUATION, &mut task).await else {
-        task.abort();
-        return Err(Problem::new(Code::LimitExceeded, format!("`{name}` took longer than {} s", EVALUATION.as_secs()))
-            .remedy("let it look at less at a time, and go on from its cursor"));
-    };
-    ended.unwrap_or_else(|error| {
-        Err(Problem::new(Code::Bug, format!("`{name}` ended without an answer")).cause(error.to_string()))
-    })
+    let runtime = tokio::runtime::Handle::current();
+    let limited = async move { tokio::time::timeout(EVALUATION, panics::caught(evaluation)).await };
+    let thread = tokio::task::spawn_blocking(move || runtime.block_on(limited));
+    // Code that blocks its thread does not see the first limit; its thread is given up by the second.
+    match tokio::time::timeout(EVALUATION + Duration::from_secs(1), thread).await {
+        Ok(Ok(Ok(answer))) => answer,
+        Ok(Ok(Err(_))) | Err(_) => {
+            Err(Problem::new(Code::LimitExceeded, format!("`{name}` took longer than {} s", EVALUATION.as_secs()))
+                .remedy("let it look at less at a time, and go on from its cursor"))
+        }
+        Ok(Err(error)) => {
+            Err(Problem::new(Code::Bug, format!("`{name}` ended without an answer")).cause(error.to_string()))
+        }
+    }
 }
 
 fn answered(result: Result<SensorResult, Problem>, log: &[TickLog]) -> Result<(String, String, Vec<String>), Status> {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catchment::{
-    Claim, ClaimKey, ClaimOutcome, CodeServer, Definitions, Input, Problem, Res, Resources, SensorContext,
-    SensorResult, Surroundings, asset, asset_job, claim_handler, sensor,
+    Claim, ClaimKey, ClaimOutcome, CodeServer, Definitions, Input, Problem, Res, Resources, RunRequest,
+    ScheduleContext, SensorContext, SensorResult, Surroundings, asset, asset_job, claim_handler, schedule, sensor,
 };
 use catchment_core::definitions::LocationSnapshot;
 use catchment_proto::v1::code_location_client::CodeLocationClient;
 use catchment_proto::v1::{
-    DescribeRequest, EvaluateSensorRequest, FinishClaimsRequest, RunCommandRequest, ValidateRunConfigRequest,
+    DescribeRequest, EvaluateScheduleRequest, EvaluateSensorRequest, FinishClaimsRequest, RunCommandRequest,
+    ValidateRunConfigRequest,
 };
 use catchment_settings::{Environment, Home};
 use serde_json::json;
@@ -43,6 +44,20 @@ async fn falls_over() -> Result<SensorResult, Problem> {
     panic!("no")
 }
 
+/// Blocks its thread, as no sensor should.
+#[sensor]
+async fn blocks() -> Result<(), Problem> {
+    loop {
+        std::thread::park();
+    }
+}
+
+#[schedule(cron = "0 3 * * *", job = "both")]
+async fn nightly(ctx: ScheduleContext) -> Result<RunRequest, Problem> {
+    ctx.log("asked");
+    Ok(RunRequest::default().tag("at", ctx.scheduled_for().to_string()))
+}
+
 /// Finishes everything but `bad`.
 #[claim_handler]
 async fn finish(claim: Claim) -> Result<(), Problem> {
@@ -58,6 +73,8 @@ fn definitions() -> Definitions {
         .job(asset_job("both", ["one", "two"]))
         .sensor(counter())
         .sensor(falls_over())
+        .sensor(blocks())
+        .schedule(nightly())
         .on_claims("counter", finish())
         .resource("start", |_| async {
             BUILT.fetch_add(1, Ordering::SeqCst);
@@ -74,14 +91,15 @@ struct Served {
 }
 
 async fn served() -> Served {
+    serve(definitions()).await
+}
+
+async fn serve(definitions: Definitions) -> Served {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path()).unwrap();
     let environment = Environment::from_lookup(|_| None).unwrap();
-    let server = CodeServer::bind(
-        definitions(),
-        Resources::of(&definitions(), Surroundings { environment, home }),
-        std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
-    );
+    let resources = Resources::of(&definitions, Surroundings { environment, home });
+    let server = CodeServer::bind(definitions, resources, std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     let server = server.await.unwrap();
     let address = format!("http://{}", server.address().unwrap());
     let stop = CancellationToken::new();
@@ -159,4 +177,50 @@ async fn run_config_is_checked_and_a_stopped_server_lets_go() {
     drop(served.client);
     served.stop.cancel();
     served.server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn definitions_that_are_wrong_are_served_with_what_is_wrong() {
+    let mut served = serve(definitions().job(asset_job("half", ["nothing"]))).await;
+    let answer = served.client.describe(DescribeRequest {}).await.unwrap().into_inner();
+    let problems: Vec<Problem> =
+        answer.problems_json.iter().map(|problem| serde_json::from_str(problem).unwrap()).collect();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].place.as_deref(), Some("job half"));
+    let snapshot: LocationSnapshot = serde_json::from_str(&answer.snapshot_json).unwrap();
+    assert!(snapshot.job("both").is_some() && snapshot.job("half").is_none());
+    assert!(!answer.server_id.is_empty());
+}
+
+#[tokio::test]
+async fn a_schedule_is_evaluated_for_its_time() {
+    let mut served = served().await;
+    let request = EvaluateScheduleRequest {
+        schedule: "nightly".into(),
+        scheduled_for: "2026-01-02T03:00:00Z".into(),
+        tick_id: "1".into(),
+        last_tick_at: String::new(),
+    };
+    let answer = served.client.evaluate_schedule(request).await.unwrap().into_inner();
+    let result: SensorResult = serde_json::from_str(&answer.result_json).unwrap();
+    assert_eq!(result.run_requests[0].job_name, "both");
+    assert_eq!(result.run_requests[0].tags["at"], "2026-01-02T03:00:00Z");
+    assert!(answer.log_json[0].contains("asked"));
+}
+
+#[test]
+fn a_sensor_that_blocks_its_thread_holds_up_no_other() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut served = served().await;
+        let request = |sensor: &str| EvaluateSensorRequest { sensor: sensor.into(), ..Default::default() };
+        for _ in 0..3 {
+            let mut client = served.client.clone();
+            let blocked = request("blocks");
+            drop(catchment_settings::task::spawn("blocked", async move { client.evaluate_sensor(blocked).await }));
+        }
+        let answer = served.client.evaluate_sensor(request("counter")).await.unwrap().into_inner();
+        assert!(answer.problem_json.is_empty());
+    });
+    runtime.shutdown_background();
 }
