@@ -230,7 +230,7 @@ async fn list(i: &SqlInstance, name: &str, which: i64, runs: i64) -> usize {
     let rare = vec![RunStatus::Failure];
     let runs_of = async |filter: RunFilter| i.runs(&filter, None, PAGE).await.unwrap().len();
     let events_of = async |filter: EventFilter| i.events(&filter, None, PAGE).await.unwrap().len();
-    let asset = Some(format!("asset_{}", which % ASSETS));
+    let asset = format!("asset_{}", which % ASSETS);
     let cursor = which * EVENTS_EACH / 2;
     match name {
         "run: one" => usize::from(i.run(run_id(which)).await.unwrap().is_some()),
@@ -297,16 +297,16 @@ async fn list(i: &SqlInstance, name: &str, which: i64, runs: i64) -> usize {
             let run_id = Some(run_id(which / 100 * 100));
             events_of(EventFilter { run_id, level: Some(Level::Error), ..events() }).await
         }
-        "events: of an asset" => events_of(EventFilter { asset_key: asset, ..events() }).await,
+        "events: of an asset" => events_of(EventFilter { asset_key: Some(asset), ..events() }).await,
         "events: of an asset's partitions" => {
             let partitions = (0..20).map(|n| format!("p{n:04}")).collect();
-            events_of(EventFilter { asset_key: asset, partitions, ..events() }).await
+            events_of(EventFilter { asset_key: Some(asset), partitions, ..events() }).await
         }
         "events: of an hour" => {
             let from = runs / 3 * 60;
             events_of(EventFilter { after: Some(at(from)), before: Some(at(from + 3600)), ..events() }).await
         }
-        "assets: partitions of one" => i.asset_partitions(&asset.unwrap(), &[]).await.unwrap().len(),
+        "assets: partitions of one" => i.asset_partitions(&asset, &[]).await.unwrap().len(),
         _ => {
             let sensor = Instigator::sensor("etl", "manifests");
             i.ticks(&sensor, &TickFilter::default(), None, PAGE).await.unwrap().len()
