@@ -37,6 +37,7 @@ class Installation:
     def __init__(self, home):
         self.home = pathlib.Path(home)
         self.dev = None
+        self.dev_arguments = []
         self.log = None
 
     def environment(self, **more):
@@ -47,7 +48,7 @@ class Installation:
         """Starts `catchment dev` and waits until it is ready."""
         self.log = open(self.home / "dev.out", "ab+")
         begin = self.log.seek(0, os.SEEK_END)
-        ports = ["--web", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--code", "127.0.0.1:0"]
+        ports = ["--web", "127.0.0.1:0", "--s3", "127.0.0.1:0", *self.dev_arguments]
         self.dev = subprocess.Popen([BIN / "catchment", "--json", "dev", *ports], env=self.environment(**more),
                                     stdout=self.log, stderr=self.log, cwd=self.home)
 
@@ -99,7 +100,7 @@ class Installation:
 
     def kill_all(self):
         """`kill -9` of everything at once, as a power cut would."""
-        for name in ("catchment dev", "catchment --json dev", "catchment", "catchment-etl", "catchment-gdal"):
+        for name in ("catchment dev", "catchment --json dev", "catchment", "catchment-etl", "catchment-hello", "catchment-gdal"):
             self.kill(name)
         if self.dev:
             self.dev.wait(30)

@@ -92,7 +92,7 @@ def test_a_service_that_is_killed_comes_back_and_work_goes_on(home, name):
 
 
 def test_a_second_start_on_the_same_home_is_refused_with_the_pid_of_the_first(home):
-    done = home.cli("dev", "--web", "127.0.0.1:0", "--s3", "127.0.0.1:0", "--code", "127.0.0.1:0", ok=None)
+    done = home.cli("dev", "--web", "127.0.0.1:0", "--s3", "127.0.0.1:0", ok=None)
     assert done.returncode != 0
     assert str(home.dev.pid) in done.stdout + done.stderr
 

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use async_trait::async_trait;
@@ -47,13 +47,21 @@ const PASSED_ON_PREFIXES: &[&str] = &["CATCHMENT_", "MINIO_", "MONGO_", "POSTGRE
 pub struct SubprocessLauncher {
     ended: mpsc::UnboundedSender<Exit>,
     exits: Mutex<mpsc::UnboundedReceiver<Exit>>,
+    /// The folder that holds a folder of logs for each run that was launched on this host.
+    launched_here: Option<PathBuf>,
 }
 
 impl SubprocessLauncher {
     /// A launcher without children.
     pub fn new() -> Self {
         let (ended, exits) = mpsc::unbounded_channel();
-        Self { ended, exits: Mutex::new(exits) }
+        Self { ended, exits: Mutex::new(exits), launched_here: None }
+    }
+
+    /// A launcher that shares its state with those of other hosts: it says nothing of a run that has no folder of its
+    /// id in `logs`, since a pid means nothing elsewhere.
+    pub fn of_this_host(logs: impl Into<PathBuf>) -> Self {
+        Self { launched_here: Some(logs.into()), ..Self::new() }
     }
 }
 
@@ -91,6 +99,9 @@ impl Launcher for SubprocessLauncher {
     }
 
     async fn liveness(&self, process: RunProcess) -> Liveness {
+        if self.launched_here.as_ref().is_some_and(|logs| !logs.join(process.run_id.to_string()).is_dir()) {
+            return Liveness::Unknown;
+        }
         tokio::task::spawn_blocking(move || processes::liveness(process)).await.unwrap_or(Liveness::Unknown)
     }
 

@@ -1,14 +1,20 @@
-//! Real child processes, written as shell scripts.
+//! What every launcher promises, on real child processes that are written as shell scripts. The promises are asked
+//! of `dyn Launcher`: another launcher takes the place of [`launcher`].
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use catchment_core::RunId;
-use catchment_launchers::{LaunchRequest, Launcher as _, Liveness, RunProcess, Stop, SubprocessLauncher};
+use catchment_launchers::{LaunchRequest, Launcher as _, Liveness, RunProcess, SharedLauncher, Stop, SubprocessLauncher};
 use catchment_model::Code;
 use catchment_settings::clock;
+
+fn launcher() -> SharedLauncher {
+    Arc::new(SubprocessLauncher::new())
+}
 
 fn request(folder: &Path, script: &str) -> LaunchRequest {
     LaunchRequest {
@@ -36,7 +42,7 @@ fn exists(pid: &str) -> bool {
 #[tokio::test]
 async fn a_child_has_its_own_session_a_small_environment_and_its_output_in_files() {
     let folder = tempfile::tempdir().unwrap();
-    let launcher = SubprocessLauncher::new();
+    let launcher = launcher();
     // Cargo's variables stand for those that a run has no business with.
     let script = "echo $GIVEN $CATCHMENT_RUN_ID $CATCHMENT_LEASE_EPOCH [$CARGO_MANIFEST_DIR]; cat; \
                   echo problem >&2; cut -d' ' -f1,6 /proc/$$/stat; exit 7";
@@ -55,7 +61,7 @@ async fn a_child_has_its_own_session_a_small_environment_and_its_output_in_files
 #[tokio::test]
 async fn stopping_reaches_the_whole_process_group() {
     let folder = tempfile::tempdir().unwrap();
-    let launcher = SubprocessLauncher::new();
+    let launcher = launcher();
     let asked = request(folder.path(), "sleep 600 & echo $!; trap '' TERM; wait; wait");
     let pid = launcher.launch(asked.clone()).await.unwrap();
     let process = RunProcess { run_id: asked.run_id, epoch: 3, pid: Some(pid) };
@@ -76,7 +82,7 @@ async fn stopping_reaches_the_whole_process_group() {
 #[tokio::test]
 async fn what_a_leader_leaves_behind_ends_with_it() {
     let folder = tempfile::tempdir().unwrap();
-    let launcher = SubprocessLauncher::new();
+    let launcher = launcher();
     let asked = request(folder.path(), "sleep 600 & echo $!");
     launcher.launch(asked.clone()).await.unwrap();
     launcher.next_exit().await;
@@ -87,7 +93,7 @@ async fn what_a_leader_leaves_behind_ends_with_it() {
 #[tokio::test]
 async fn a_pid_that_belongs_to_another_process_is_not_signalled() {
     let folder = tempfile::tempdir().unwrap();
-    let launcher = SubprocessLauncher::new();
+    let launcher = launcher();
     let other = request(folder.path(), "sleep 600");
     let pid = launcher.launch(other.clone()).await.unwrap();
     let reused = RunProcess { run_id: RunId::random(), epoch: 9, pid: Some(pid) };
@@ -106,7 +112,36 @@ async fn a_program_that_is_not_there_is_an_error_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let mut asked = request(folder.path(), "");
     asked.program = folder.path().join("missing").display().to_string();
-    let problem = SubprocessLauncher::new().launch(asked).await.unwrap_err();
+    let problem = launcher().launch(asked).await.unwrap_err();
     assert_eq!(problem.code, Code::Io);
     assert!(problem.remedy.is_some() && problem.place.unwrap().ends_with("missing"));
+}
+
+#[tokio::test]
+async fn a_process_outlives_its_launcher_and_is_found_and_ended_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = launcher();
+    let asked = request(folder.path(), "sleep 600");
+    let pid = first.launch(asked.clone()).await.unwrap();
+    drop(first);
+    let next = launcher();
+    let process = RunProcess { run_id: asked.run_id, epoch: 4, pid: Some(pid) };
+    assert_eq!(next.liveness(process).await, Liveness::Alive);
+    assert!(next.stop(process, Stop::Force).await);
+    // The next launcher is not its parent, so only a look says that it has ended.
+    let deadline = clock::monotonic() + Duration::from_secs(10);
+    while next.liveness(process).await == Liveness::Alive {
+        assert!(clock::monotonic() < deadline, "it did not end");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_said_of_a_run_that_another_host_has_launched() {
+    let folder = tempfile::tempdir().unwrap();
+    let launcher = SubprocessLauncher::of_this_host(folder.path());
+    let elsewhere = RunProcess { run_id: RunId::random(), epoch: 1, pid: Some(1) };
+    assert_eq!(launcher.liveness(elsewhere).await, Liveness::Unknown);
+    std::fs::create_dir(folder.path().join(elsewhere.run_id.to_string())).unwrap();
+    assert_eq!(launcher.liveness(elsewhere).await, Liveness::Gone);
 }

@@ -95,9 +95,14 @@ impl Home {
         self.root.join("logs").join(format!("{process}.log"))
     }
 
+    /// The folders with the raw output of the processes of runs, by the run's id.
+    pub fn run_log_root(&self) -> PathBuf {
+        self.root.join("logs/runs")
+    }
+
     /// The raw output of one run's process: `stdout.log` and `stderr.log` in it.
     pub fn run_log_dir(&self, run_id: &str) -> PathBuf {
-        self.root.join("logs/runs").join(run_id)
+        self.run_log_root().join(run_id)
     }
 
     /// An advisory lock of that name; it holds the pid of its owner.

@@ -6,6 +6,7 @@ mod common;
 use std::time::Duration;
 
 use catchment_core::{EventKind, Level, NewEvent};
+use catchment_instance::Heartbeat;
 use catchment_model::{Code, Fault, Problem, RejectedManifest};
 use catchment_settings::{clock, task};
 use common::{Plane, answer};
@@ -242,7 +243,8 @@ async fn health_says_what_is_missing_and_what_is_there() {
         assert_eq!(part(name)["healthy"], true, "{health}");
     }
     assert_eq!((health["healthy"].as_bool(), part("daemon")["healthy"].as_bool()), (Some(false), Some(false)));
-    plane.instance.beat("daemon", clock::now()).await.unwrap();
+    let beat = Heartbeat { daemon: "SENSOR".into(), at: clock::now(), problem: None, lag: 0 };
+    plane.instance.beat(&beat).await.unwrap();
     let (_, health) = plane.get("/api/v1/health").await;
     let daemon = health["parts"].as_array().unwrap().iter().find(|p| p["name"] == "daemon").unwrap();
     assert_eq!(daemon["healthy"], true);

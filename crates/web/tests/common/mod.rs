@@ -47,7 +47,7 @@ impl Plane {
         });
         home.write_endpoints(&Endpoints { s3: Some(endpoint.clone()), ..Endpoints::default() }).unwrap();
 
-        let config = catchment_web::Config { home: home.clone(), environment: environment.clone(), listen: FREE };
+        let config = catchment_web::Config { home: home.clone(), environment: environment.clone(), listen: FREE, workspace: catchment_settings::config::Workspace::default() };
         let server = catchment_web::Server::bind(config).await.unwrap();
         let base = format!("http://{}", server.local_addr());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -99,6 +99,9 @@ impl Plane {
             }}}}),
             tags: [(tags::RUN_KEY.to_owned(), batch_id.to_owned())].into(),
             partition_key: Some("parcels".into()),
+            selection: catchment_core::Selection::default(),
+            parent_run_id: None,
+            root_run_id: None,
         };
         self.instance.enqueue(run, catchment_settings::clock::now()).await.unwrap();
         run_id
