@@ -7,7 +7,7 @@ use catchment_core::definitions::{ASSET_JOB, LocationSnapshot};
 use catchment_core::partitions::{MultiKey, PartitionsDefinition};
 use catchment_core::sensor::{ClaimOutcome, RunRequest, SensorResult};
 use catchment_core::{Instigator, RunId, tags};
-use catchment_instance::Admitted;
+use catchment_instance::{Admitted, InstanceError};
 use catchment_model::{Code, Problem};
 use jiff::Timestamp;
 
@@ -37,9 +37,21 @@ impl From<LocationError> for Failed {
     }
 }
 
-impl From<catchment_instance::InstanceError> for Failed {
-    fn from(error: catchment_instance::InstanceError) -> Self {
-        Self::State(error.into())
+impl From<InstanceError> for Failed {
+    /// What the state will never take is user code's fault: the same answer would be refused again and again.
+    fn from(error: InstanceError) -> Self {
+        match error {
+            InstanceError::Invalid(_) => Self::Refused(error.into()),
+            error => Self::State(error.into()),
+        }
+    }
+}
+
+impl From<Failed> for Problem {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Away(problem) | Failed::Late(problem) | Failed::Refused(problem) | Failed::State(problem) => problem,
+        }
     }
 }
 
@@ -78,7 +90,7 @@ impl Ticks {
     }
 
     /// Writes an answer in one transaction, and wakes the queue.
-    pub(crate) async fn admit(&self, tick: i64, result: SensorResult, origins: &[RunId]) -> Result<Admitted, Problem> {
+    pub(crate) async fn admit(&self, tick: i64, result: SensorResult, origins: &[RunId]) -> Result<Admitted, Failed> {
         let admitted = self.context.instance.admit(tick, result, origins, self.context.now()).await?;
         catchment_settings::failpoint::hit("daemon.admitted");
         let Admitted { tick, .. } = &admitted;

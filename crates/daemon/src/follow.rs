@@ -44,7 +44,7 @@ impl Follower {
     pub(crate) async fn page(&mut self, instance: &SharedInstance, limit: u32) -> Result<Page, Problem> {
         let cursor = match self.cursor {
             Some(cursor) => cursor,
-            None => instance.follow_cursor(self.name).await?,
+            None => instance.follow_cursor(self.name).await?.unwrap_or(0),
         };
         self.cursor = Some(cursor);
         // The head first: whatever lies before it is in the page.

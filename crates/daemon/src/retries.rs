@@ -167,7 +167,7 @@ impl Reconcile for Retries {
     async fn step(&mut self) -> Result<Duration, Problem> {
         let instance = &self.daemon.context.instance;
         loop {
-            let mut cursor = instance.follow_cursor(CURSOR).await?;
+            let mut cursor = instance.follow_cursor(CURSOR).await?.unwrap_or(0);
             let page = instance.events_after(cursor, &[EventKind::RunFailure], PAGE).await?;
             if page.is_empty() {
                 return Ok(INTERVAL);

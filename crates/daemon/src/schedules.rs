@@ -4,6 +4,7 @@
 //! schedule was switched on is never dealt with. Of missed times the latest is made up for; where each stands for a
 //! partition, the latest few. A location that is away leaves the time as it is: it is asked again until it answers.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use catchment_core::definitions::{LocationSnapshot, ScheduleSpec};
 use catchment_core::instigator::InstigatorState;
 use catchment_core::partitions::{PartitionContext, PartitionsDefinition};
 use catchment_core::sensor::{RunRequest, SensorResult};
-use catchment_core::{NewEvent, RunId};
+use catchment_core::{NewEvent, RunId, tags};
 use catchment_model::{Code, Problem};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -64,8 +65,9 @@ impl Schedule {
         for time in self.due(dealt_with, now) {
             self.deal_with(time, &state).await?;
         }
-        let now = self.ticks.context.now();
+        // After the time that was looked at: what has come due while user code was at work is the next.
         self.next = self.spec.cron.next_after(now.max(dealt_with));
+        let now = self.ticks.context.now();
         Ok(self.next.map_or(LONGEST_SLEEP, |next| until(now, next).min(LONGEST_SLEEP)))
     }
 
@@ -91,11 +93,12 @@ impl Schedule {
             self.away = false;
         }
         let tick = self.ticks.begin(Some(time)).await?;
-        match self.evaluate(tick, time, state, &location).await {
-            Ok(result) => {
-                self.ticks.admit(tick, result, &[]).await?;
-                Ok(())
-            }
+        let dealt_with = match self.evaluate(tick, time, state, &location).await {
+            Ok(result) => self.ticks.admit(tick, result, &[]).await.map(drop),
+            Err(failed) => Err(failed),
+        };
+        match dealt_with {
+            Ok(()) => Ok(()),
             Err(Failed::Away(problem)) => {
                 self.away = true;
                 self.ticks.fail(tick, problem.clone(), None).await?;
@@ -139,7 +142,7 @@ impl Schedule {
         result.cursor = Some(time.to_string());
         result.asset_events =
             result.asset_events.into_iter().map(|event| NewEvent { run_id: RunId::NONE, ..event }).collect();
-        for (place, request) in result.run_requests.iter_mut().enumerate() {
+        for request in &mut result.run_requests {
             if request.job_name.is_empty() && request.selection.assets.is_empty() {
                 request.job_name.clone_from(&self.spec.job);
             }
@@ -149,8 +152,8 @@ impl Schedule {
             if let Some(snapshot) = snapshot {
                 complete(request, snapshot, std::slice::from_ref(&self.spec.job));
             }
-            request.run_key = run_key(request, place);
         }
+        name(&mut result.run_requests);
         Ok(result)
     }
 
@@ -186,10 +189,22 @@ fn dealt_with(state: &InstigatorState) -> Option<Timestamp> {
     Some(cursor.map_or(before, |cursor| cursor.max(before)))
 }
 
-/// What names a request among those for the same time: the state adds the time.
-fn run_key(request: &RunRequest, place: usize) -> Option<String> {
-    let other = (place > 0).then(|| place.to_string());
-    request.run_key.clone().or_else(|| request.partition_key.clone()).or(other)
+/// Names the requests among those for the same time, where user code has not: by their partition, or by their place.
+/// The state adds the time. Only what user code gave goes into the runs' tags.
+fn name(requests: &mut [RunRequest]) {
+    let mut used: BTreeSet<String> = requests.iter().filter_map(|request| request.run_key.clone()).collect();
+    for (place, request) in requests.iter_mut().enumerate() {
+        if let Some(key) = &request.run_key {
+            request.tags.insert(tags::RUN_KEY.to_owned(), key.clone());
+            continue;
+        }
+        let mut key = request.partition_key.clone().or_else(|| (place > 0).then(|| place.to_string()));
+        while key.as_ref().is_some_and(|key| used.contains(key)) {
+            key = key.map(|key| format!("{key} {place}"));
+        }
+        used.extend(key.clone());
+        request.run_key = key;
+    }
 }
 
 /// The partitions that a time stands for: of time windows the newest complete one; all keys of anything else.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use catchment_core::Instigator;
 use catchment_core::definitions::{LocationSnapshot, ScheduleSpec, SensorKind, SensorSpec};
-use catchment_core::instigator::{InstigatorState, InstigatorStatus};
+use catchment_core::instigator::{InstigatorKind, InstigatorState};
 use catchment_model::Problem;
 use catchment_settings::task;
 use tokio::sync::watch;
@@ -92,7 +92,36 @@ impl Supervisor {
                 }
             }
         }
+        self.forget_the_undefined(states).await?;
         Ok(wanted)
+    }
+
+    /// Notes that what the code of a location does not define any more does not run: where it comes back one day,
+    /// nothing is made up for.
+    async fn forget_the_undefined(&self, states: BTreeMap<Instigator, InstigatorState>) -> Result<(), Problem> {
+        for (instigator, state) in states {
+            let location = self.context.locations.get(&instigator.location);
+            let Some(snapshot) = location.filter(|location| location.is_here).and_then(|l| l.snapshot.clone()) else {
+                continue;
+            };
+            let name = &instigator.name;
+            let is_gone = match self.role {
+                Role::Sensors => {
+                    instigator.kind == InstigatorKind::Sensor && snapshot.sensors.iter().all(|spec| spec.name != *name)
+                }
+                // They are among the sensors.
+                Role::Automation => false,
+                Role::Schedules => {
+                    instigator.kind == InstigatorKind::Schedule
+                        && snapshot.schedules.iter().all(|spec| spec.name != *name)
+                }
+            };
+            if is_gone && state.running_since.is_some() {
+                tracing::info!(%instigator, "it is not defined any more");
+                self.context.instance.set_status(&instigator, state.status, false, self.context.now()).await?;
+            }
+        }
+        Ok(())
     }
 
     fn defined(&self, location: &str, snapshot: &LocationSnapshot) -> Vec<(Instigator, Definition)> {
@@ -110,7 +139,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether it runs; where its code says so, or no longer says so, that is noted with the time.
+    /// Whether it runs; where it begins to because of its code, or no longer does, that is noted with the time.
     async fn runs(
         &self,
         instigator: &Instigator,
@@ -120,7 +149,7 @@ impl Supervisor {
         let status = state.as_ref().map(|state| state.status).unwrap_or_default();
         let runs = status.runs(definition.running_by_default());
         let is_noted = state.is_some_and(|state| state.running_since.is_some());
-        if status == InstigatorStatus::DeclaredInCode && runs != is_noted {
+        if runs != is_noted {
             self.context.instance.set_status(instigator, status, runs, self.context.now()).await?;
         }
         Ok(runs)

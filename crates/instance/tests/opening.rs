@@ -162,6 +162,24 @@ async fn a_reader_waits_for_a_transaction_that_drew_lower_ids() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_that_locks_late_hides_nothing_that_a_reader_has_counted() {
+    let settings = database();
+    let instance = SqlInstance::open_postgres(&settings).await.unwrap();
+    let first = instance.append(&[line("first")], None).await.unwrap();
+    let fast = instance.append(&[line("fast")], None).await.unwrap();
+    assert_eq!(instance.last_event_id().await.unwrap(), fast);
+    // It has read the last id before `fast` was written, and comes to its lock only now.
+    let url = format!("postgres://{}@{}:{}/{}", settings.user, settings.host, settings.port, settings.database);
+    let mut late = sqlx::postgres::PgConnection::connect(&url).await.unwrap();
+    late.execute("BEGIN").await.unwrap();
+    let lock = format!("SELECT pg_advisory_xact_lock_shared((25441::BIGINT << 48) | {first})");
+    late.execute(AssertSqlSafe(lock)).await.unwrap();
+    assert_eq!(instance.last_event_id().await.unwrap(), fast, "the horizon fell");
+    let seen = instance.events_after(first, &[], 9).await.unwrap();
+    assert_eq!(seen.iter().map(|event| event.id).collect::<Vec<_>>(), [fast]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_writes_holds_the_next_one_up_until_it_has_ended() {
     let settings = database();
     let instance = SqlInstance::open_postgres(&settings).await.unwrap();

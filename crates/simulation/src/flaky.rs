@@ -256,6 +256,7 @@ pass_on! { Assets {
     reads count_partitions(asset_key: &str) -> PartitionCounts;
     writes wipe_asset(asset_key: &str, partitions: Option<&[String]>, now: Timestamp) -> ();
     reads check_executions(asset_key: &str, check_name: &str, before: Option<i64>, limit: u32) -> Vec<CheckExecution>;
+    reads latest_of_partitions(asset_key: &str, check_name: &str) -> Vec<CheckExecution>;
     reads latest_checks(asset_keys: &[String]) -> Vec<CheckExecution>;
 } by hand {} }
 
@@ -328,7 +329,7 @@ pass_on! { Heartbeats {
 } by hand {} }
 
 pass_on! { Cursors {
-    reads follow_cursor(name: &str) -> i64;
+    reads follow_cursor(name: &str) -> Option<i64>;
     writes set_follow_cursor(name: &str, event_id: i64) -> ();
 } by hand {} }
 

@@ -1,5 +1,7 @@
 //! Carries alerts from the outbox to their channels.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,6 +10,7 @@ use catchment_model::{Code, Problem};
 use catchment_settings::config::{Channel, Webhook};
 use futures::StreamExt as _;
 use futures::stream;
+use reqwest::redirect::Policy;
 use tokio::sync::watch;
 
 use crate::context::Context;
@@ -28,6 +31,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// After so many tries an alert is given up: some ten hours after the first.
 const TRIES: u32 = 20;
 
+/// The channels that did not answer in a step: what else is for them waits for its next try, and holds up no other.
+type Silent = Mutex<BTreeSet<String>>;
+
 /// Delivers alerts.
 pub struct Deliverer {
     context: Context,
@@ -40,7 +46,8 @@ impl Deliverer {
     /// # Errors
     /// `io` where the machine's TLS certificates cannot be read.
     pub fn new(context: Context) -> Result<Self, Problem> {
-        let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|error| {
+        // A redirect would turn the POST into a GET of another place: it counts as a refusal.
+        let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none()).build().map_err(|error| {
             Problem::new(Code::Io, "no client for webhooks can be made")
                 .cause(error.to_string())
                 .remedy("see that the machine's certificates (package `ca-certificates`) can be read")
@@ -55,19 +62,21 @@ impl Deliverer {
     pub async fn step(&mut self) -> Result<Duration, Problem> {
         let due = self.context.instance.due_alerts(self.context.now(), PAGE).await?;
         let is_full = due.len() >= PAGE as usize;
-        let noted: Vec<_> = stream::iter(due).map(|alert| self.handle(alert)).buffer_unordered(AT_ONCE).collect().await;
+        let silent = Silent::default();
+        let told = stream::iter(due).map(|alert| self.handle(alert, &silent));
+        let noted: Vec<_> = told.buffer_unordered(AT_ONCE).collect().await;
         noted.into_iter().collect::<Result<(), Problem>>()?;
         Ok(if is_full { Duration::ZERO } else { INTERVAL })
     }
 
-    async fn handle(&self, alert: Alert) -> Result<(), Problem> {
+    async fn handle(&self, alert: Alert, silent: &Silent) -> Result<(), Problem> {
         let instance = &self.context.instance;
         let told = match self.context.config.alerts.channels.get(&alert.alert.channel) {
             Some(Channel::Log) => {
                 tracing::warn!(rule = alert.alert.rule, event = %alert.alert.event, "alert");
                 Ok(())
             }
-            Some(Channel::Webhook(hook)) => self.post(hook, &alert).await,
+            Some(Channel::Webhook(hook)) => self.post(hook, &alert, silent).await,
             None => {
                 let what = format!("the channel {} is not in catchment.yaml any more", alert.alert.channel);
                 tracing::error!(alert = alert.alert.key, "an alert is given up: {what}");
@@ -89,7 +98,11 @@ impl Deliverer {
     }
 
     /// The address may hold a secret: it is in no error.
-    async fn post(&self, hook: &Webhook, alert: &Alert) -> Result<(), String> {
+    async fn post(&self, hook: &Webhook, alert: &Alert, silent: &Silent) -> Result<(), String> {
+        let channel = &alert.alert.channel;
+        if silent.lock().unwrap_or_else(PoisonError::into_inner).contains(channel) {
+            return Err("the channel did not answer an alert before this one".to_owned());
+        }
         let mut request = self.client.post(hook.url.reveal());
         for (name, value) in &hook.headers {
             request = request.header(name, value.reveal());
@@ -100,7 +113,12 @@ impl Deliverer {
             .body(body)
             .send()
             .await
-            .map_err(|error| why(error.without_url()))?;
+            .map_err(|error| {
+                if error.is_timeout() {
+                    silent.lock().unwrap_or_else(PoisonError::into_inner).insert(channel.clone());
+                }
+                why(error.without_url())
+            })?;
         if answer.status().is_success() { Ok(()) } else { Err(format!("it answered {}", answer.status())) }
     }
 }

@@ -57,7 +57,7 @@ impl Watcher {
         let instance = self.context.instance.clone();
         let now = self.context.now();
         if !self.begun {
-            if instance.follow_cursor(CURSOR).await? == 0 {
+            if instance.follow_cursor(CURSOR).await?.is_none() {
                 instance.set_follow_cursor(CURSOR, instance.last_event_id().await?).await?;
             }
             self.begun = true;
@@ -67,7 +67,7 @@ impl Watcher {
         alerts.extend(self.of_long_runs(now).await?);
         alerts.extend(self.of_lost_locations(now));
         alerts.extend(self.of_backfills(now).await?);
-        if !alerts.is_empty() || !page.events.is_empty() || !self.has_rules() {
+        if !alerts.is_empty() || !page.events.is_empty() {
             instance.raise(&alerts, Some((CURSOR, until)), now).await?;
         }
         self.follower.moved(&page, until);
@@ -93,7 +93,7 @@ impl Watcher {
         if !self.has_rules() {
             return Ok((alerts, until));
         }
-        let decided = self.context.instance.follow_cursor(retries::CURSOR).await?;
+        let decided = self.context.instance.follow_cursor(retries::CURSOR).await?.unwrap_or(0);
         for (place, event) in page.events.iter().enumerate() {
             let waits = event.event.kind == EventKind::RunFailure
                 && event.id > decided

@@ -74,13 +74,15 @@ pub(crate) struct Automation {
     evaluated_at: Option<Timestamp>,
     /// The newest event that the last tick knew of.
     event: i64,
+    /// Whether the last tick failed: the next one waits for the interval then.
+    failed: bool,
     /// What was shown last of each key: the same is not shown again.
     shown: HashMap<String, u64>,
 }
 
 impl Automation {
     pub(crate) fn new(context: Context, instigator: Instigator) -> Self {
-        Self { ticks: Ticks { context, instigator }, evaluated_at: None, event: 0, shown: HashMap::new() }
+        Self { ticks: Ticks { context, instigator }, evaluated_at: None, event: 0, failed: false, shown: HashMap::new() }
     }
 
     /// Evaluates the conditions where their time has come, or something has happened; answers when to look again.
@@ -92,7 +94,9 @@ impl Automation {
             seconds => Duration::from_secs(seconds.into()),
         };
         if let Some(last) = self.evaluated_at {
-            let woken = now >= later(last, LEAST) && !instance.events_after(self.event, KINDS, 1).await?.is_empty();
+            let woken = !self.failed
+                && now >= later(last, LEAST)
+                && !instance.events_after(self.event, KINDS, 1).await?.is_empty();
             if now < later(last, interval) && !woken {
                 return Ok(until(now, later(last, interval)).min(LEAST));
             }
@@ -102,10 +106,14 @@ impl Automation {
         let tick = self.ticks.begin(None).await?;
         match self.evaluate(tick, spec, snapshot, now).await {
             Ok(decided) => {
+                self.failed = false;
                 self.event = decided.event;
                 self.admit(tick, &decided).await?;
             }
-            Err(problem) => self.ticks.fail(tick, problem, None).await?,
+            Err(problem) => {
+                self.failed = true;
+                self.ticks.fail(tick, problem, None).await?;
+            }
         }
         self.evaluated_at = Some(now);
         Ok(LEAST.min(interval))
@@ -191,7 +199,7 @@ impl Automation {
             skip_reason: Some("no condition is true".to_owned()),
             ..SensorResult::default()
         };
-        self.ticks.admit(tick, result, &[]).await.map(drop)
+        Ok(self.ticks.admit(tick, result, &[]).await.map(drop)?)
     }
 }
 

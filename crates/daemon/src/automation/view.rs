@@ -18,8 +18,8 @@ use crate::dynamic_keys;
 
 /// Backfills that are looked at.
 const BACKFILLS: u32 = 1000;
-/// Evaluations of a check of a partitioned asset that are looked at.
-const EXECUTIONS: u32 = 1000;
+/// Runs that are asked for at once: a statement takes only so many values.
+const RUNS: usize = 500;
 
 /// How one partition, or an asset without partitions (`None`), stands.
 #[derive(Debug, Clone, Default)]
@@ -149,9 +149,7 @@ impl<'a> View<'a> {
             found = context.instance.latest_checks(&assets.into_iter().collect::<Vec<_>>()).await?;
         }
         for check in divided {
-            let executions = context.instance.check_executions(&check.asset_key, &check.name, None, EXECUTIONS).await?;
-            // The newest of a partition is to be the last.
-            found.extend(executions.into_iter().rev());
+            found.extend(context.instance.latest_of_partitions(&check.asset_key, &check.name).await?);
         }
         for found in found {
             let cell = Cell {
@@ -222,14 +220,14 @@ impl<'a> View<'a> {
         let ids: BTreeSet<_> =
             self.cells.values().flat_map(BTreeMap::values).filter(new).filter_map(|c| c.run_id).collect();
         let ids: Vec<_> = ids.into_iter().filter(|id| *id != RunId::NONE).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-        for run in context.instance.runs(&RunFilter { run_ids: ids, ..RunFilter::default() }, None, limit).await? {
-            let snapshot = context.locations.get(&run.location).and_then(|location| location.snapshot.clone());
-            let targets = snapshot.map(|snapshot| targets_of(&run, &snapshot)).unwrap_or_default();
-            self.targets.insert(run.run_id, targets);
+        for ids in ids.chunks(RUNS) {
+            let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+            let filter = RunFilter { run_ids: ids.to_vec(), ..RunFilter::default() };
+            for run in context.instance.runs(&filter, None, limit).await? {
+                let snapshot = context.locations.get(&run.location).and_then(|location| location.snapshot.clone());
+                let targets = snapshot.map(|snapshot| targets_of(&run, &snapshot)).unwrap_or_default();
+                self.targets.insert(run.run_id, targets);
+            }
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ impl Reconcile for Keeper {
         let instance = &self.context.instance;
         let states = self.context.locations.all();
         for state in &states {
-            let asked = instance.follow_cursor(&reload_cursor(&state.name)).await?;
+            let asked = instance.follow_cursor(&reload_cursor(&state.name)).await?.unwrap_or(0);
             // A request from before this daemon led was answered by its start.
             if self.asked.insert(state.name.clone(), asked).is_some_and(|before| before < asked) {
                 self.context.locations.reload(&state.name);

@@ -17,6 +17,7 @@ use catchment_model::Problem;
 use jiff::Timestamp;
 
 use super::Sensor;
+use crate::context::until;
 use crate::evaluation::Failed;
 use crate::locations::LocationState;
 use crate::monitor::later;
@@ -41,6 +42,8 @@ pub(super) struct Place {
     one_by_one: i64,
     /// The last event that was offered and left, and when: it is offered again after the sensor's interval.
     left: Option<(i64, Timestamp)>,
+    /// Until then it is not evaluated, whatever happens: user code has failed.
+    rests_until: Option<Timestamp>,
 }
 
 impl Place {
@@ -76,18 +79,22 @@ impl Sensor {
             self.place.moved(cursor);
         }
         self.measure(head, self.place.seen);
+        let now = self.ticks.context.now();
+        if let Some(then) = self.place.rests_until.filter(|then| now < *then) {
+            return Ok(until(now, then).min(INTERVAL));
+        }
         let page = instance.events_after(self.place.seen, &kinds, PAGE).await?;
         let is_full = page.len() >= PAGE as usize;
-        let until = match page.last() {
+        let reach = match page.last() {
             Some(last) if is_full => last.id,
             last => last.map_or(head, |last| last.id.max(head)),
         };
-        let mut offer = self.concerning(page, until).await?;
+        let mut offer = self.concerning(page, reach).await?;
         let Some(first) = offer.events.first().map(|event| event.id) else {
-            self.place.seen = until.max(self.place.seen);
+            self.place.seen = reach.max(self.place.seen);
             self.measure(head, self.place.seen);
-            if until - cursor >= PASSED_OVER {
-                self.skip(format!("none of {} events concerns the sensor", until - cursor), until).await?;
+            if reach - cursor >= PASSED_OVER {
+                self.skip(format!("none of {} events concerns the sensor", reach - cursor), reach).await?;
             }
             return Ok(if is_full { Duration::ZERO } else { INTERVAL });
         };
@@ -181,7 +188,9 @@ impl Sensor {
             origins.extend(dealt_with.iter().map(|event| event.event.run_id));
         }
         let origins: Vec<_> = origins.into_iter().collect();
-        self.ticks.admit(tick, result, &origins).await?;
+        if let Err(failed) = self.ticks.admit(tick, result, &origins).await {
+            return self.failed_on(tick, failed, last).await;
+        }
         self.place.moved(next);
         let came_on = next >= first;
         self.place.left = (!came_on).then(|| (last, self.ticks.context.now()));
@@ -191,7 +200,9 @@ impl Sensor {
     /// A failed tick. The reaction to a run is not tried again: the cursor moves past it.
     async fn failed_on(&mut self, tick: i64, failed: Failed, event: i64) -> Result<Duration, Problem> {
         if !self.reacts_to_runs() {
-            return self.failed(tick, failed, None).await;
+            let wait = self.failed(tick, failed, None).await?;
+            self.place.rests_until = Some(later(self.ticks.context.now(), wait));
+            return Ok(wait);
         }
         match failed {
             Failed::Refused(problem) | Failed::Late(problem) => {

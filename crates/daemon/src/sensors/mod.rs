@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use catchment_core::Instigator;
 use catchment_core::definitions::{SensorKind, SensorSpec};
+use catchment_core::instigator::InstigatorState;
 use catchment_core::sensor::{Claim, ClaimOutcome, SensorInput, SensorResult};
 use catchment_core::{NewEvent, RunId};
 use catchment_model::{Code, Problem};
@@ -112,8 +113,10 @@ impl Sensor {
     }
 
     async fn look_outside(&mut self, location: &LocationState) -> Result<Duration, Problem> {
+        // Before the tick begins: it is the last one that user code hears of.
+        let state = self.ticks.context.instance.instigator(&self.ticks.instigator).await?;
         let tick = self.ticks.begin(None).await?;
-        match self.tick(tick, location).await {
+        match self.tick(tick, state, location).await {
             Ok((None, more)) => {
                 self.unfinished = 0;
                 Ok(if more { Duration::ZERO } else { self.interval() })
@@ -129,21 +132,23 @@ impl Sensor {
 
     /// One tick, from the finishing of old claims to that of new ones. Answers why claims are left, and whether there
     /// is more.
-    async fn tick(&self, tick: i64, location: &LocationState) -> Result<(Option<Problem>, bool), Failed> {
+    async fn tick(
+        &self,
+        tick: i64,
+        state: InstigatorState,
+        location: &LocationState,
+    ) -> Result<(Option<Problem>, bool), Failed> {
         let instance = &self.ticks.context.instance;
         let open = instance.unfinished_claims(&self.ticks.instigator, CLAIMS_AT_ONCE).await?;
         let mut left = self.finish(open, location).await?;
-        let state = instance.instigator(&self.ticks.instigator).await?;
         let input = SensorInput { last_tick_at: state.last_tick_at, ..SensorInput::default() };
         let result = self.evaluate(tick, location, state.cursor.as_deref(), &input).await?;
         let more = result.more;
-        let admitted = self.ticks.admit(tick, result, &[]).await.map_err(Failed::State)?;
+        let admitted = self.ticks.admit(tick, result, &[]).await?;
         // The tick is ended: what fails from here on leaves claims for the next one.
         match self.finish(admitted.claims, location).await {
             Ok(problem) => left = left.or(problem),
-            Err(Failed::Away(problem) | Failed::Late(problem) | Failed::Refused(problem) | Failed::State(problem)) => {
-                left = Some(problem);
-            }
+            Err(failed) => left = Some(failed.into()),
         }
         Ok((left, more))
     }
@@ -194,13 +199,18 @@ impl Sensor {
         if claims.is_empty() {
             return Ok(None);
         }
-        let (finished, problem) = location.client.finish_claims(&self.spec.name, &claims).await?;
+        let (mut finished, mut problem) = location.client.finish_claims(&self.spec.name, &claims).await?;
         catchment_settings::failpoint::hit("daemon.claims_finished");
         if let Some(ledger) = &self.ticks.context.ledger_sync {
             // The run may have started, or ended, before its batch was in the ledger.
-            for claim in claims.iter().filter(|c| finished.contains(&c.claim)) {
-                if let ClaimOutcome::Accepted { run_id, .. } = claim.outcome {
-                    ledger.sync(run_id).await.map_err(Failed::Refused)?;
+            for claim in &claims {
+                if let ClaimOutcome::Accepted { run_id, .. } = claim.outcome
+                    && finished.contains(&claim.claim)
+                    && let Err(error) = ledger.sync(run_id).await
+                {
+                    // It is left for the next tick; what else there is does not wait for it.
+                    finished.retain(|key| *key != claim.claim);
+                    problem = problem.or(Some(error));
                 }
             }
         }

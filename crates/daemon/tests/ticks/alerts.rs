@@ -46,7 +46,8 @@ async fn server(statuses: &'static [u16]) -> (String, Posted) {
                 noted.len() - 1
             };
             let status = statuses[turn.min(statuses.len() - 1)];
-            let answer = format!("HTTP/1.1 {status} OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 {status} OK\r\nlocation: /there\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
@@ -285,4 +286,28 @@ async fn what_failed_before_the_first_start_is_history() {
     Watcher::new(stage.restarted()).step().await.unwrap();
     assert_eq!(keys(&stage).await.len(), 1);
     assert!(stage.now() > at("2026-03-02T10:00:30Z"));
+}
+
+#[tokio::test]
+async fn a_run_that_fails_while_no_daemon_works_is_told_also_where_nothing_had_happened_before() {
+    let stage = Stage::with(sensors([]), &config("http://x", "{on: run_failure, channels: [log]}")).await;
+    begun(&stage).await;
+    stage.ended(LOCATION, "job", false).await;
+    stage.pass(seconds(11));
+    Watcher::new(stage.restarted()).step().await.unwrap();
+    assert_eq!(keys(&stage).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (url, posted) = server(&[302]).await;
+    let stage = Stage::with(sensors([]), &config(&url, "{on: run_failure, channels: [hook]}")).await;
+    let mut watcher = begun(&stage).await;
+    stage.ended(LOCATION, "job", false).await;
+    stage.pass(seconds(11));
+    watcher.step().await.unwrap();
+    Deliverer::new(stage.restarted()).unwrap().step().await.unwrap();
+    let failed = stage.instance.alerts(None, 9).await.unwrap().remove(0);
+    assert_eq!((failed.status, failed.attempts, posted.lock().unwrap().len()), (AlertStatus::Pending, 1, 1));
+    assert!(failed.last_error.unwrap().contains("302"));
 }

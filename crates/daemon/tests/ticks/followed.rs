@@ -273,6 +273,12 @@ async fn a_failing_asset_sensor_sees_the_same_again() {
         assert_eq!(input.events[0].id, id);
         Ok(runs_for(["made"]))
     });
+    // Whatever happens meanwhile, it rests.
+    stage.made("roads", None, RunId::NONE).await;
+    stage.pass(seconds(29));
+    sensor.step().await.unwrap();
+    assert!(stage.runs().await.is_empty());
+    stage.pass(seconds(1));
     run_dry(&mut sensor).await;
     assert_eq!(stage.runs().await.len(), 1);
     assert_eq!(stage.statuses(&reacts()).await, [TickStatus::Skipped, TickStatus::Failure, TickStatus::Success]);

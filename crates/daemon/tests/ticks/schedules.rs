@@ -281,3 +281,35 @@ async fn a_schedule_that_was_never_switched_on_does_nothing() {
     assert!(stage.runs().await.is_empty() && stage.ticks(&hourly()).await.is_empty());
     assert!(!ScheduleSpec { run_config: Value::Null, ..spec("@daily", "UTC") }.running_by_default);
 }
+
+#[tokio::test]
+async fn a_time_that_comes_while_user_code_is_at_work_is_not_passed_over() {
+    let stage = Stage::new(snapshot(ScheduleSpec { has_body: true, ..spec("* * * * *", "UTC") })).await;
+    let mut schedule = stage.schedule("hourly").await;
+    schedule.step().await.unwrap();
+    let pass = stage.passing();
+    stage.fake.on_schedule("hourly", move |time| {
+        pass(seconds(65));
+        Ok(runs_for([time.to_string()]))
+    });
+    stage.set_time("2026-03-02T11:00:00Z");
+    assert_eq!(schedule.step().await.unwrap(), Duration::ZERO);
+    schedule.step().await.unwrap();
+    assert_eq!(times(&stage.runs().await), ["2026-03-02T11:00:00Z", "2026-03-02T11:01:00Z"]);
+}
+
+#[tokio::test]
+async fn requests_for_the_same_partition_all_run_and_only_a_given_run_key_is_a_tag() {
+    let stage = Stage::new(snapshot(ScheduleSpec { has_body: true, ..spec("0 * * * *", "UTC") })).await;
+    let mut schedule = stage.schedule("hourly").await;
+    stage.fake.on_schedule("hourly", |_| {
+        let of = |key: &str| RunRequest { partition_key: Some(key.into()), ..RunRequest::default() };
+        let given = RunRequest { run_key: Some("given".into()), ..of("a") };
+        Ok(SensorResult { run_requests: vec![of("a"), of("a"), given, of("b")], ..SensorResult::default() })
+    });
+    stage.set_time("2026-03-02T11:00:00Z");
+    schedule.step().await.unwrap();
+    let runs = stage.runs().await;
+    let keys: Vec<_> = runs.iter().map(|run| run.tags.get(tags::RUN_KEY).map(String::as_str)).collect();
+    assert_eq!(keys, [None, None, Some("given"), None]);
+}

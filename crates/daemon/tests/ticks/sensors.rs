@@ -227,3 +227,41 @@ async fn a_request_for_assets_runs_the_hidden_job_and_the_jobs_tags_go_to_its_ru
     assert_eq!(assets.job_name, catchment_core::definitions::ASSET_JOB);
     assert_eq!(assets.selection.assets, ["roads"]);
 }
+
+#[tokio::test]
+async fn user_code_hears_of_the_tick_before_its_own() {
+    let stage = stage().await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = heard.clone();
+    stage.fake.on_sensor("watch", move |_, input| {
+        hears.lock().unwrap().push(input.last_tick_at);
+        Ok(SensorResult::default())
+    });
+    let mut sensor = stage.sensor("watch");
+    sensor.step().await.unwrap();
+    stage.pass(seconds(30));
+    sensor.step().await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), [None, Some(at(BEGIN))]);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_stored_is_a_failed_tick_and_the_sensor_goes_on() {
+    let stage = stage().await;
+    let mut sensor = stage.sensor("watch");
+    let long = "x".repeat(5000);
+    let tag = RunRequest::new("tagged").job("job").tag("note", "nul \0");
+    let cursor = SensorResult { cursor: Some("\0".into()), ..runs_for(["c"]) };
+    for answer in [runs_for(["fine".to_owned(), long]), SensorResult { run_requests: vec![tag], ..runs_for([""; 0]) }, cursor] {
+        stage.fake.on_sensor("watch", move |_, _| Ok(answer.clone()));
+        assert_eq!(sensor.step().await.unwrap(), seconds(30));
+        let tick = stage.ticks(&standard()).await.pop().unwrap();
+        assert_eq!((tick.status, tick.problem.unwrap().code), (TickStatus::Failure, Code::InvalidInput));
+    }
+    assert!(stage.runs().await.is_empty(), "nothing of such an answer is written");
+    let line = TickLog { timestamp: at(BEGIN), level: Level::Info, message: "odd \0 byte".into() };
+    stage.fake.log.lock().unwrap().push(line);
+    stage.fake.on_sensor("watch", |_, _| Ok(runs_for(["fine"])));
+    sensor.step().await.unwrap();
+    assert_eq!(stage.runs().await.len(), 1);
+    assert_eq!(stage.ticks(&standard()).await[3].log[0].message, "odd \u{fffd} byte");
+}

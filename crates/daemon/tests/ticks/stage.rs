@@ -250,6 +250,14 @@ impl Stage {
         self.time.fetch_add(time.as_micros() as i64, Ordering::SeqCst);
     }
 
+    /// Lets time pass from within user code.
+    pub(crate) fn passing(&self) -> impl Fn(Duration) + Send + 'static {
+        let clock = self.time.clone();
+        move |time| {
+            clock.fetch_add(time.as_micros() as i64, Ordering::SeqCst);
+        }
+    }
+
     pub(crate) fn sensor(&self, name: &str) -> Sensor {
         let location = self.locations.get(LOCATION).unwrap();
         let spec = location.snapshot.as_ref().unwrap().sensors.iter().find(|spec| spec.name == name).unwrap().clone();

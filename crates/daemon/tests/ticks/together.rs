@@ -194,3 +194,20 @@ async fn every_kind_of_daemon_has_its_heartbeat_and_a_sensor_that_lies_behind_sh
     until("the end of the lag", async || beat("SENSOR").await.is_some_and(|beat| beat.lag == 0)).await;
     working.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_defined_any_more_does_not_run_and_begins_anew_when_it_comes_back() {
+    let stage = Stage::with(sensors([("on", SensorKind::Standard)]), EAGER).await;
+    let on = Instigator::sensor(LOCATION, "on");
+    let started = clock::now();
+    stage.instance.set_status(&on, InstigatorStatus::Running, true, started).await.unwrap();
+    let since = async || stage.instance.instigator(&on).await.unwrap().running_since;
+    let working = daemon(&stage).await;
+    more_ticks(&stage, "on").await;
+    assert!(since().await.is_some());
+    stage.locations.set(LOCATION, sensors([]), stage.fake.clone(), true, stage.now());
+    until("its end", async || since().await.is_none()).await;
+    stage.locations.set(LOCATION, sensors([("on", SensorKind::Standard)]), stage.fake.clone(), true, stage.now());
+    until("its return", async || since().await.is_some_and(|since| since > started)).await;
+    working.stop().await;
+}

@@ -1,5 +1,5 @@
 //! Admission: the answer of a sensor or schedule becomes claims, runs, run keys, partitions and a cursor, in one
-//! transaction.
+//! transaction (of very many requests, in several: see [`divided`]).
 //!
 //! A claim that is known and not finished keeps its outcome: the same object was seen again before it was moved
 //! away. One that was accepted and finished is an upload of the same bytes under the same name, so a duplicate.
@@ -22,6 +22,27 @@ use sqlx::any::AnyRow;
 use super::rows::{self, to_json};
 use super::{Sql, WriteTx, events, instigators, partitions, run_rows};
 use crate::{Admitted, Result};
+
+/// How many requests are written at once: others, such as runs that renew their leases, want to write as well.
+const AT_ONCE: usize = 500;
+
+/// Divides an answer with very many requests into what is written one after the other; the last part moves the cursor.
+/// Where the daemon ends in between, the next tick finds by their names which requests were admitted: so only an answer
+/// whose requests all have names is divided.
+pub(super) fn divided(mut result: SensorResult) -> (Vec<SensorResult>, SensorResult) {
+    let is_named = |request: &RunRequest| request.run_key.is_some() || request.claim.is_some();
+    if result.run_requests.len() <= AT_ONCE || !result.run_requests.iter().all(is_named) {
+        return (Vec::new(), result);
+    }
+    let mut parts = Vec::new();
+    while result.run_requests.len() > AT_ONCE {
+        let rest = result.run_requests.split_off(AT_ONCE);
+        let run_requests = std::mem::replace(&mut result.run_requests, rest);
+        let add_partitions = std::mem::take(&mut result.add_partitions);
+        parts.push(SensorResult { run_requests, add_partitions, ..SensorResult::default() });
+    }
+    (parts, result)
+}
 
 /// Writes an answer; the tick that comes back is to be written by the caller.
 pub(super) async fn admit(tx: &mut WriteTx, tick: Tick, result: SensorResult, now: Timestamp) -> Result<Admitted> {
@@ -179,7 +200,8 @@ impl Admission<'_> {
         }
         tag(tags::TICK, Some(self.tick.id.to_string()));
         tag(tags::SCHEDULED_EXECUTION_TIME, self.tick.scheduled_for.map(|time| time.to_string()));
-        tag(tags::RUN_KEY, request.run_key.clone());
+        // A schedule names requests itself, too: it has put what user code gave among the tags.
+        tag(tags::RUN_KEY, request.run_key.clone().filter(|_| instigator.kind == InstigatorKind::Sensor));
         tag(tags::PARTITION, request.partition_key.clone());
         all
     }

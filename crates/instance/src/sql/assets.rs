@@ -124,6 +124,10 @@ impl Assets for SqlInstance {
         checks::list(&mut *self.readers().acquire().await?, asset_key, check_name, before, limit).await
     }
 
+    async fn latest_of_partitions(&self, asset_key: &str, check_name: &str) -> Result<Vec<CheckExecution>> {
+        checks::latest_of_partitions(&mut *self.readers().acquire().await?, asset_key, check_name).await
+    }
+
     async fn latest_checks(&self, asset_keys: &[String]) -> Result<Vec<CheckExecution>> {
         checks::latest(&mut *self.readers().acquire().await?, asset_keys).await
     }

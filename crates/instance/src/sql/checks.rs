@@ -93,6 +93,19 @@ pub(super) async fn latest(db: &mut AnyConnection, assets: &[String]) -> Result<
     with_evaluations(db, &found).await
 }
 
+/// The newest evaluation of a check for each partition.
+pub(super) async fn latest_of_partitions(
+    db: &mut AnyConnection,
+    asset: &str,
+    check: &str,
+) -> Result<Vec<CheckExecution>> {
+    let mut sql = Sql::new(SELECT);
+    sql.push(" WHERE e.id IN (SELECT max(id) FROM check_executions WHERE asset_key = ").bind(asset);
+    sql.push(" AND check_name = ").bind(check).push(" GROUP BY partition_key) ORDER BY e.id");
+    let found = sql.all(&mut *db).await?;
+    with_evaluations(db, &found).await
+}
+
 /// Whether a step had begun and did not end well.
 async fn step_broke(tx: &mut WriteTx, run_id: RunId, step: &str) -> Result<bool> {
     let mut sql = Sql::new("SELECT kind FROM events WHERE run_id = ");

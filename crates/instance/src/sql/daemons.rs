@@ -99,10 +99,10 @@ impl Heartbeats for SqlInstance {
 
 #[async_trait]
 impl Cursors for SqlInstance {
-    async fn follow_cursor(&self, name: &str) -> Result<i64> {
+    async fn follow_cursor(&self, name: &str) -> Result<Option<i64>> {
         let mut sql = Sql::new("SELECT event_id FROM follow_cursors WHERE name = ");
         sql.bind(name);
-        Ok(sql.optional(self.readers()).await?.map_or(Ok(0), |row| row.try_get(0))?)
+        Ok(sql.optional(self.readers()).await?.map(|row| row.try_get(0)).transpose()?)
     }
 
     async fn set_follow_cursor(&self, name: &str, event_id: i64) -> Result<()> {

@@ -1,5 +1,7 @@
 //! The event log: appending, and following.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use catchment_core::{Event, EventKind, NewEvent, RunId};
 use jiff::Timestamp;
@@ -64,10 +66,18 @@ impl Events for SqlInstance {
 
 impl SqlInstance {
     /// The newest id that a reader may stand at: see `schema/0001_postgres.sql`.
+    ///
+    /// It may fall: a writer reads the last id that was drawn, waits, and locks it when others have long drawn and
+    /// committed later ones. (Its own will be later still.) A follower that knows the higher horizon, and is given a
+    /// page up to the lower one, would take what lies in between for seen. But what was once behind the horizon has
+    /// ended, and stays visible: so the highest that was ever seen is one, too.
     async fn horizon(&self) -> Result<i64> {
         match self.dialect() {
             Dialect::Sqlite => Ok(i64::MAX),
-            Dialect::Postgres => Ok(Sql::new("SELECT events_horizon()").one(self.readers()).await?.try_get(0)?),
+            Dialect::Postgres => {
+                let now: i64 = Sql::new("SELECT events_horizon()").one(self.readers()).await?.try_get(0)?;
+                Ok(self.shared.horizon.fetch_max(now, Ordering::SeqCst).max(now))
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::rows::{self, micros};
-use super::{Sql, SqlInstance, admit, ticks};
+use super::{Sql, SqlInstance, admit, texts, ticks};
 use crate::{Admitted, Instigators, Result, TickFilter};
 
 const SELECT: &str = "SELECT instigator, status, running_since, cursor, last_tick_at FROM instigators";
@@ -99,16 +99,15 @@ impl Instigators for SqlInstance {
     }
 
     async fn admit(&self, tick: i64, result: SensorResult, origins: &[RunId], now: Timestamp) -> Result<Admitted> {
-        let mut tx = self.begin_write().await?;
-        let mut tick = ticks::lock_open(&mut tx, tick).await?;
-        tick.origin_run_ids = origins.to_vec();
-        let admitted = admit::admit(&mut tx, tick, result, now).await?;
-        ticks::end(&mut tx, &admitted.tick).await?;
-        if !admitted.tick.run_ids.is_empty() {
-            tx.hint();
+        texts::answer(&result)?;
+        let (parts, rest) = admit::divided(result);
+        let mut claims = Vec::new();
+        for part in parts {
+            claims.extend(self.admit_part(tick, part, origins, false, now).await?.claims);
         }
-        tx.commit().await?;
-        Ok(admitted)
+        let admitted = self.admit_part(tick, rest, origins, true, now).await?;
+        claims.extend(admitted.claims);
+        Ok(Admitted { tick: admitted.tick, claims })
     }
 
     async fn fail_tick(&self, tick: i64, problem: Problem, cursor: Option<&str>, now: Timestamp) -> Result<()> {
@@ -171,8 +170,37 @@ impl Instigators for SqlInstance {
     }
 }
 
+impl SqlInstance {
+    /// Writes a part of an answer; the tick stays open until the last.
+    async fn admit_part(
+        &self,
+        tick: i64,
+        part: SensorResult,
+        origins: &[RunId],
+        is_last: bool,
+        now: Timestamp,
+    ) -> Result<Admitted> {
+        let mut tx = self.begin_write().await?;
+        let mut tick = ticks::lock_open(&mut tx, tick).await?;
+        let before = tick.run_ids.len();
+        tick.origin_run_ids = origins.to_vec();
+        let mut admitted = admit::admit(&mut tx, tick, part, now).await?;
+        if !is_last {
+            let tick = &mut admitted.tick;
+            (tick.status, tick.ended_at, tick.skip_reason) = (TickStatus::Started, None, None);
+        }
+        ticks::end(&mut tx, &admitted.tick).await?;
+        if admitted.tick.run_ids.len() > before {
+            tx.hint();
+        }
+        tx.commit().await?;
+        Ok(admitted)
+    }
+}
+
 /// Writes an instigator's cursor, or forgets it.
 pub(super) async fn write_cursor(db: &mut AnyConnection, instigator: &Instigator, cursor: Option<&str>) -> Result<()> {
+    cursor.map_or(Ok(()), |text| texts::plain("the cursor", text))?;
     let mut sql = Sql::new("INSERT INTO instigators (instigator, cursor) VALUES (");
     sql.bind(instigator.to_string()).push(", ").bind(cursor);
     sql.push(") ON CONFLICT (instigator) DO UPDATE SET cursor = excluded.cursor");

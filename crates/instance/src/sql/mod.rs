@@ -32,10 +32,12 @@ mod run_filter;
 mod run_rows;
 mod runs;
 mod schema;
+mod texts;
 mod ticks;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use async_trait::async_trait;
 use catchment_core::{EventKind, NewEvent};
@@ -64,6 +66,8 @@ struct Shared {
     writers: AnyPool,
     readers: AnyPool,
     address: String,
+    /// The newest horizon of the event log that was seen.
+    horizon: AtomicI64,
 }
 
 #[async_trait]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::str::FromStr as _;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ impl SqlInstance {
         }
         let readers = sqlite_pool(text, "ro", READERS)?;
         let address = text.to_owned();
-        let shared = Shared { postgres: None, dialect: Dialect::Sqlite, writers, readers, address };
+        let shared = Shared { postgres: None, dialect: Dialect::Sqlite, writers, readers, address, horizon: AtomicI64::default() };
         Ok(Self { shared: Arc::new(shared), fence: None })
     }
 
@@ -83,6 +84,7 @@ impl SqlInstance {
             writers: pool.clone(),
             readers: pool,
             address,
+            horizon: AtomicI64::default(),
         };
         Ok(Self { shared: Arc::new(shared), fence: None })
     }

@@ -12,7 +12,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::rows;
-use super::{Sql, SqlInstance, run_rows};
+use super::{Sql, SqlInstance, WriteTx, run_rows};
 use crate::{InstanceError, Lease, MAX_LIMIT, Pool, Pools, Result, Slot, SlotClaim};
 
 #[async_trait]
@@ -110,11 +110,17 @@ impl Pools for SqlInstance {
     }
 }
 
-/// Frees all slots and places of a run.
-pub(super) async fn free_run(db: &mut AnyConnection, run_id: RunId) -> Result<u64> {
+/// Frees all slots and places of a run. It holds their pools, so that whoever gives slots away does not meet it
+/// half-way, each with a row that the other wants.
+pub(super) async fn free_run(tx: &mut WriteTx, run_id: RunId) -> Result<u64> {
+    let mut sql = Sql::new("SELECT DISTINCT pool FROM pool_slots WHERE run_id = ");
+    sql.bind(run_id.to_string()).push(" ORDER BY pool");
+    for row in sql.all(&mut **tx).await? {
+        tx.lock(&format!("pool:{}", row.try_get::<&str, _>("pool")?)).await?;
+    }
     let mut sql = Sql::new("DELETE FROM pool_slots WHERE run_id = ");
     sql.bind(run_id.to_string());
-    sql.execute(db).await
+    sql.execute(&mut **tx).await
 }
 
 /// Puts a step at its place in the line, unless it is there or holds a slot; answers whether that changed anything.

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::rows::{self, micros, to_json, to_optional_json};
-use super::{Sql, WriteTx, events};
+use super::{Sql, WriteTx, events, texts};
 use crate::{InstanceError, Lease, Result};
 
 pub(super) const RUN_COLUMNS: &str = "run_id, job_name, location, status, run_config, tags, partition_key, selection, \
@@ -127,6 +127,8 @@ pub(super) fn state_event(run_id: RunId, kind: EventKind, command: &Command, tim
 /// Writes a new run in status QUEUED, its tags and its event.
 pub(super) async fn insert(tx: &mut WriteTx, run: NewRun, now: Timestamp) -> Result<Run> {
     let (status, kind) = transition(RunStatus::NotStarted, &Command::Enqueue)?;
+    texts::tags(&run.tags)?;
+    run.partition_key.as_deref().map_or(Ok(()), |text| texts::key("the partition key", text))?;
     let run = Run {
         run_id: run.run_id,
         job_name: run.job_name,
@@ -179,6 +181,7 @@ async fn insert_tags(tx: &mut WriteTx, seq: i64, run: &Run) -> Result<()> {
 
 /// Writes the tags of a run anew.
 pub(super) async fn write_tags(tx: &mut WriteTx, run: &Run) -> Result<()> {
+    texts::tags(&run.tags)?;
     let mut sql = Sql::new("UPDATE runs SET tags = ");
     sql.bind(to_json(&run.tags)?).push(" WHERE run_id = ").bind(run.run_id.to_string()).push(" RETURNING seq");
     let seq: i64 = sql.one(&mut **tx).await?.try_get(0)?;

@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, Row as _};
 
 use super::query::CHUNK;
 use super::rows::{self, micros, to_json, to_optional_json};
-use super::{Sql, event_filter};
+use super::{Sql, event_filter, texts};
 use crate::{InstanceError, Result, TickFilter};
 
 const SELECT: &str = "SELECT id, instigator, status, started_at, ended_at, scheduled_for, run_ids, \
@@ -58,7 +58,7 @@ pub(super) async fn end(db: &mut AnyConnection, tick: &Tick) -> Result<()> {
     sql.push(", duplicate_run_keys = ").bind(to_json(&tick.duplicate_run_keys)?);
     sql.push(", rejected = ").bind(to_json(&tick.rejected)?);
     sql.push(", origin_run_ids = ").bind(to_json(&tick.origin_run_ids)?);
-    sql.push(", skip_reason = ").bind(tick.skip_reason.as_deref());
+    sql.push(", skip_reason = ").bind(tick.skip_reason.as_deref().map(texts::clean));
     sql.push(", problem = ").bind(to_optional_json(tick.problem.as_ref())?);
     sql.push(" WHERE id = ").bind(tick.id);
     sql.execute(db).await?;
@@ -125,7 +125,7 @@ pub(super) async fn add_log(db: &mut AnyConnection, tick: i64, log: &[TickLog]) 
         let mut sql = Sql::new("INSERT INTO tick_logs (tick, timestamp, level, message) VALUES ");
         for (n, line) in some.iter().enumerate() {
             sql.push(if n == 0 { "(" } else { ", (" }).bind(tick).push(", ").bind(line.timestamp.as_microsecond());
-            sql.push(", ").bind(line.level.as_str()).push(", ").bind(&line.message).push(")");
+            sql.push(", ").bind(line.level.as_str()).push(", ").bind(texts::clean(&line.message)).push(")");
         }
         sql.execute(&mut *db).await?;
     }

@@ -128,6 +128,8 @@ pub trait Assets: Send + Sync {
         before: Option<i64>,
         limit: u32,
     ) -> Result<Vec<CheckExecution>>;
+    /// The newest evaluation of a check for each partition, in the order of their ids.
+    async fn latest_of_partitions(&self, asset_key: &str, check_name: &str) -> Result<Vec<CheckExecution>>;
     /// The newest evaluation of each check of these assets.
     async fn latest_checks(&self, asset_keys: &[String]) -> Result<Vec<CheckExecution>>;
 }

@@ -56,7 +56,7 @@ pub trait Heartbeats: Send + Sync {
 #[async_trait]
 pub trait Cursors: Send + Sync {
     /// The last event that the follower has dealt with; 0 before the first.
-    async fn follow_cursor(&self, name: &str) -> Result<i64>;
+    async fn follow_cursor(&self, name: &str) -> Result<Option<i64>>;
     /// Moves the cursor; never back.
     async fn set_follow_cursor(&self, name: &str, event_id: i64) -> Result<()>;
 }

@@ -42,7 +42,8 @@ pub trait Events: Send + Sync {
     async fn events_after(&self, after: i64, kinds: &[EventKind], limit: u32) -> Result<Vec<Event>>;
     /// Events that a filter finds, newest first, before the cursor: pages of the log for people.
     async fn events(&self, filter: &EventFilter, before: Option<i64>, limit: u32) -> Result<Vec<Event>>;
-    /// The newest id that a reader may stand at.
+    /// The newest id that a reader may stand at. It never falls: each page of [`Events::events_after`] that the same
+    /// handle reads later reaches at least this far, unless it is full.
     async fn last_event_id(&self) -> Result<i64>;
     /// Removes log lines and engine events of runs that ended before a time, at most `limit`; what says that a run or
     /// an asset changed stays. Answers how many went.

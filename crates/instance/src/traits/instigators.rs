@@ -63,7 +63,9 @@ pub trait Instigators: Send + Sync {
     /// refused and finished is handled afresh. A request without a claim whose run key was used makes nothing.
     /// The instigator's location goes to each run, as do the reserved tags that say where it came from. The scope of
     /// run keys is the instigator. `origins` are the runs that it reacted to: events of the result that name one of
-    /// them are written to it, all others belong to no run. A tick that has ended is refused.
+    /// them are written to it, all others belong to no run. A tick that has ended is refused; so is an answer with a
+    /// text that cannot be stored ([`super::InstanceError::Invalid`]). Very many requests that all have a run key or a
+    /// claim are written in several transactions, the last of which moves the cursor and ends the tick.
     async fn admit(&self, tick: i64, result: SensorResult, origins: &[RunId], now: Timestamp) -> Result<Admitted>;
     /// Ends a tick with an error. The cursor stays, unless one is given: a run-status sensor that fails on one run
     /// goes on with the next.

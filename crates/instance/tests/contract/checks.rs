@@ -139,3 +139,18 @@ pub(crate) async fn the_newest_evaluation_of_each_check_is_found(backend: &dyn B
     assert_eq!(found, [("columns", CheckStatus::InProgress), ("rows", CheckStatus::Succeeded)]);
     assert!(instance.latest_checks(&["b".into()]).await.unwrap().is_empty());
 }
+
+pub(crate) async fn the_newest_evaluation_of_each_partition_is_found(backend: &dyn Backend) {
+    let instance = backend.open().await;
+    let events = [
+        evaluated(RunId::NONE, "rows", Some("x"), false, 1),
+        evaluated(RunId::NONE, "rows", Some("y"), true, 2),
+        evaluated(RunId::NONE, "columns", Some("x"), false, 3),
+        evaluated(RunId::NONE, "rows", Some("x"), true, 4),
+    ];
+    instance.append(&events, None).await.unwrap();
+    let found = instance.latest_of_partitions("a", "rows").await.unwrap();
+    let found: Vec<_> = found.iter().map(|e| (e.partition.as_deref(), e.status, e.timestamp)).collect();
+    let passed = CheckStatus::Succeeded;
+    assert_eq!(found, [(Some("y"), passed, at(2)), (Some("x"), passed, at(4))]);
+}

@@ -167,9 +167,11 @@ pub(crate) async fn heartbeats_show_the_last_of_each_daemon(backend: &dyn Backen
 
 pub(crate) async fn a_follow_cursor_never_moves_back(backend: &dyn Backend) {
     let instance = backend.open().await;
-    assert_eq!(instance.follow_cursor("ledger").await.unwrap(), 0);
+    assert_eq!(instance.follow_cursor("ledger").await.unwrap(), None);
+    instance.set_follow_cursor("ledger", 0).await.unwrap();
+    assert_eq!(instance.follow_cursor("ledger").await.unwrap(), Some(0), "it has begun, where there was nothing yet");
     instance.set_follow_cursor("ledger", 12).await.unwrap();
     instance.set_follow_cursor("ledger", 7).await.unwrap();
     instance.set_follow_cursor("other", 3).await.unwrap();
-    assert_eq!(backend.open().await.follow_cursor("ledger").await.unwrap(), 12);
+    assert_eq!(backend.open().await.follow_cursor("ledger").await.unwrap(), Some(12));
 }

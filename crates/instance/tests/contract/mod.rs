@@ -90,6 +90,8 @@ macro_rules! ledger_suite {
             a_schedule_asks_once_for_each_time_and_run_key,
             run_keys_of_one_sensor_are_not_those_of_another,
             a_tick_that_another_daemon_has_ended_admits_nothing,
+            very_many_requests_are_admitted_and_asked_for_again_without_a_second_run,
+            a_text_that_no_column_takes_is_refused_and_leaves_nothing,
         );
         contract::tests!($backend; ticks:
             a_tick_that_was_cut_off_is_ended_by_the_next,
@@ -122,6 +124,7 @@ macro_rules! ledger_suite {
             a_step_that_is_tried_again_evaluates_its_check_again,
             checks_of_partitions_and_from_outside_are_evaluations_of_their_own,
             the_newest_evaluation_of_each_check_is_found,
+            the_newest_evaluation_of_each_partition_is_found,
         );
         contract::tests!($backend; pools:
             slots_never_exceed_the_limit_under_many_claims,

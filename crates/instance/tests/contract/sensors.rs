@@ -260,3 +260,42 @@ pub(crate) async fn a_tick_that_another_daemon_has_ended_admits_nothing(backend:
     assert!(new.partitions("dataset_id").await.unwrap().is_empty());
     assert!(new.unfinished_claims(&sensor(), 9).await.unwrap().is_empty());
 }
+
+pub(crate) async fn very_many_requests_are_admitted_and_asked_for_again_without_a_second_run(backend: &dyn Backend) {
+    const MANY: usize = 1100;
+    let instance = backend.open().await;
+    let answer = || SensorResult {
+        add_partitions: vec![AddPartitions { definition: "dataset_id".into(), keys: vec!["parcels".into()] }],
+        cursor: Some("all".into()),
+        ..requests((0..MANY).map(|n| claimed(&format!("b{n}"), &format!("manifests/{n}.json"), "e")))
+    };
+    let first = admit(&instance, answer()).await;
+    assert_eq!((first.tick.run_ids.len(), first.claims.len(), first.tick.status), (MANY, MANY, TickStatus::Success));
+    assert_eq!(instance.tick(first.tick.id).await.unwrap().unwrap(), first.tick);
+    assert_eq!(cursor(&instance).await.as_deref(), Some("all"));
+    let again = admit(&instance, answer()).await;
+    assert_eq!((again.tick.run_ids.len(), again.claims), (0, first.claims));
+}
+
+pub(crate) async fn a_text_that_no_column_takes_is_refused_and_leaves_nothing(backend: &dyn Backend) {
+    let instance = backend.open().await;
+    let long = "x".repeat(3000);
+    let tagged = |value: &str| RunRequest { tags: [("note".to_owned(), value.to_owned())].into(), ..RunRequest::new("t") };
+    for answer in [
+        requests([RunRequest::new("fine"), RunRequest::new(long.as_str())]),
+        requests([tagged(&long)]),
+        requests([tagged("\0")]),
+        requests([claimed("b", &long, "e")]),
+        SensorResult { cursor: Some("\0".into()), ..requests([RunRequest::new("fine")]) },
+    ] {
+        let tick = instance.begin_tick(&sensor(), None, at(1)).await.unwrap();
+        let refused = instance.admit(tick.id, answer, &[], at(2)).await;
+        assert!(matches!(refused, Err(catchment_instance::InstanceError::Invalid(_))), "{refused:?}");
+    }
+    assert_eq!(runs(&instance).await, 0);
+    let tick = instance.begin_tick(&sensor(), None, at(1)).await.unwrap();
+    let reason = SensorResult { skip_reason: Some("odd \0".into()), ..SensorResult::default() };
+    let admitted = instance.admit(tick.id, reason, &[], at(2)).await.unwrap();
+    let kept = instance.tick(admitted.tick.id).await.unwrap().unwrap().skip_reason;
+    assert_eq!(kept.as_deref(), Some("odd \u{fffd}"));
+}

@@ -116,6 +116,7 @@ CREATE TABLE check_executions (
     evaluation_id INTEGER
 ) STRICT;
 CREATE INDEX check_executions_of_check ON check_executions (asset_key, check_name, id);
+CREATE INDEX check_executions_of_partition ON check_executions (asset_key, check_name, partition_key, id);
 CREATE INDEX check_executions_of_run ON check_executions (run_id, asset_key, check_name);
 
 -- The newest evaluation of each check.
