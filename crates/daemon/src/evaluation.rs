@@ -50,7 +50,9 @@ impl From<InstanceError> for Failed {
 impl From<Failed> for Problem {
     fn from(failed: Failed) -> Self {
         match failed {
-            Failed::Away(problem) | Failed::Late(problem) | Failed::Refused(problem) | Failed::State(problem) => problem,
+            Failed::Away(problem) | Failed::Late(problem) | Failed::Refused(problem) | Failed::State(problem) => {
+                problem
+            }
         }
     }
 }

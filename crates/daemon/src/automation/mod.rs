@@ -82,7 +82,13 @@ pub(crate) struct Automation {
 
 impl Automation {
     pub(crate) fn new(context: Context, instigator: Instigator) -> Self {
-        Self { ticks: Ticks { context, instigator }, evaluated_at: None, event: 0, failed: false, shown: HashMap::new() }
+        Self {
+            ticks: Ticks { context, instigator },
+            evaluated_at: None,
+            event: 0,
+            failed: false,
+            shown: HashMap::new(),
+        }
     }
 
     /// Evaluates the conditions where their time has come, or something has happened; answers when to look again.

@@ -251,7 +251,9 @@ async fn an_answer_that_cannot_be_stored_is_a_failed_tick_and_the_sensor_goes_on
     let long = "x".repeat(5000);
     let tag = RunRequest::new("tagged").job("job").tag("note", "nul \0");
     let cursor = SensorResult { cursor: Some("\0".into()), ..runs_for(["c"]) };
-    for answer in [runs_for(["fine".to_owned(), long]), SensorResult { run_requests: vec![tag], ..runs_for([""; 0]) }, cursor] {
+    for answer in
+        [runs_for(["fine".to_owned(), long]), SensorResult { run_requests: vec![tag], ..runs_for([""; 0]) }, cursor]
+    {
         stage.fake.on_sensor("watch", move |_, _| Ok(answer.clone()));
         assert_eq!(sensor.step().await.unwrap(), seconds(30));
         let tick = stage.ticks(&standard()).await.pop().unwrap();

@@ -42,7 +42,14 @@ impl SqlInstance {
         }
         let readers = sqlite_pool(text, "ro", READERS)?;
         let address = text.to_owned();
-        let shared = Shared { postgres: None, dialect: Dialect::Sqlite, writers, readers, address, horizon: AtomicI64::default() };
+        let shared = Shared {
+            postgres: None,
+            dialect: Dialect::Sqlite,
+            writers,
+            readers,
+            address,
+            horizon: AtomicI64::default(),
+        };
         Ok(Self { shared: Arc::new(shared), fence: None })
     }
 

@@ -280,7 +280,8 @@ pub(crate) async fn very_many_requests_are_admitted_and_asked_for_again_without_
 pub(crate) async fn a_text_that_no_column_takes_is_refused_and_leaves_nothing(backend: &dyn Backend) {
     let instance = backend.open().await;
     let long = "x".repeat(3000);
-    let tagged = |value: &str| RunRequest { tags: [("note".to_owned(), value.to_owned())].into(), ..RunRequest::new("t") };
+    let tagged =
+        |value: &str| RunRequest { tags: [("note".to_owned(), value.to_owned())].into(), ..RunRequest::new("t") };
     for answer in [
         requests([RunRequest::new("fine"), RunRequest::new(long.as_str())]),
         requests([tagged(&long)]),
