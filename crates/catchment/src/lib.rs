@@ -73,6 +73,7 @@ mod sensor;
 mod serve;
 mod server;
 mod verify;
+mod watch;
 
 pub use asset::{AssetDefinition, Tried};
 pub use catchment_core::automation::AutomationCondition;

@@ -1,6 +1,7 @@
 //! Sensors, and what finishes their claims.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use catchment_core::RunStatus;
@@ -11,7 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::context::{ClaimContext, SensorContext};
-use crate::extract::Need;
+use crate::extract::{Need, Res};
 use crate::output::Returned;
 use crate::schedule::with_job;
 
@@ -89,6 +90,8 @@ impl<T: Requests> Requests for Result<T, SkipReason> {
 pub struct SensorDefinition {
     pub(crate) spec: SensorSpec,
     pub(crate) needs: Vec<Need>,
+    /// The resource that says in which folder a change wakes it.
+    pub(crate) watch: Option<String>,
     /// `None` for a sensor that evaluates automation conditions: the daemon does.
     pub(crate) evaluate: Option<Evaluate>,
 }
@@ -97,7 +100,7 @@ impl SensorDefinition {
     /// Begins a sensor whose function returns `R`.
     #[allow(clippy::new_ret_no_self, reason = "a sensor without its body is no sensor yet")]
     pub fn new<R: Returned<Value: Requests>>(name: &str) -> SensorBuilder {
-        SensorBuilder { spec: spec(name, SensorKind::Standard), needs: Vec::new() }
+        SensorBuilder::of(spec(name, SensorKind::Standard))
     }
 
     /// Begins a sensor that is called when runs reach one of these statuses.
@@ -110,20 +113,20 @@ impl SensorDefinition {
             monitored_jobs: Vec::new(),
             monitor_all_locations: false,
         };
-        SensorBuilder { spec: spec(name, kind), needs: Vec::new() }
+        SensorBuilder::of(spec(name, kind))
     }
 
     /// Begins a sensor that is called when one of these assets was materialised.
     pub fn on_assets<R: Returned<Value: Requests>, const N: usize>(name: &str, assets: [&str; N]) -> SensorBuilder {
         let kind = SensorKind::Asset { assets: assets.map(str::to_owned).to_vec() };
-        SensorBuilder { spec: spec(name, kind), needs: Vec::new() }
+        SensorBuilder::of(spec(name, kind))
     }
 
     /// A sensor that evaluates the automation conditions of these assets (of all that no other names, where there are
     /// none), with an interval and default of its own.
     pub fn automation<const N: usize>(name: &str, assets: [&str; N]) -> Self {
         let kind = SensorKind::Automation { assets: assets.map(str::to_owned).to_vec() };
-        Self { spec: spec(name, kind), needs: Vec::new(), evaluate: None }
+        Self { spec: spec(name, kind), needs: Vec::new(), watch: None, evaluate: None }
     }
 
     /// Whether it runs unless someone has stopped it (default: not).
@@ -164,9 +167,14 @@ fn spec(name: &str, kind: SensorKind) -> SensorSpec {
 pub struct SensorBuilder {
     spec: SensorSpec,
     needs: Vec<Need>,
+    watch: Option<String>,
 }
 
 impl SensorBuilder {
+    fn of(spec: SensorSpec) -> Self {
+        Self { spec, needs: Vec::new(), watch: None }
+    }
+
     /// The jobs that it may ask for. A request that names neither a job nor assets is for the first of them.
     pub fn jobs<const N: usize>(mut self, jobs: [&str; N]) -> Self {
         self.spec.jobs = jobs.map(str::to_owned).to_vec();
@@ -207,6 +215,14 @@ impl SensorBuilder {
         self
     }
 
+    /// The resource, a `PathBuf`, that says in which folder a change wakes the sensor at once, besides its interval. The
+    /// code server watches it, so it has to be a folder of its machine.
+    pub fn watch(mut self, resource: &str) -> Self {
+        self.watch = Some(resource.to_owned());
+        self.needs.push(Res::<PathBuf>::need(resource));
+        self
+    }
+
     /// What it watches.
     pub fn description(mut self, description: &str) -> Self {
         description.clone_into(&mut self.spec.description);
@@ -238,7 +254,7 @@ impl SensorBuilder {
             }
             _ => Arc::new(look),
         };
-        SensorDefinition { spec: self.spec, needs: self.needs, evaluate: Some(evaluate) }
+        SensorDefinition { spec: self.spec, needs: self.needs, watch: self.watch, evaluate: Some(evaluate) }
     }
 }
 

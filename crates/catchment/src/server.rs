@@ -1,6 +1,6 @@
 //! The code server: a location's definitions over gRPC, beside the standard health service.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +30,7 @@ use crate::context::{ClaimContext, ScheduleContext, SensorContext};
 use crate::definitions::Definitions;
 use crate::executor::panics;
 use crate::resource::Resources;
+use crate::watch::Watches;
 
 /// Where a code server listens.
 #[derive(Debug, Clone)]
@@ -123,6 +124,7 @@ impl CodeServer {
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Problem> {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<CodeLocationServer<Location>>().await;
+        let _watches = Watches::start(self.location.watched(), &self.location.resources);
         let service = CodeLocationServer::new(self.location).max_decoding_message_size(64 << 20);
         let router = tonic::transport::Server::builder().add_service(health).add_service(service);
         let stop = async {
@@ -147,6 +149,11 @@ impl Location {
         let problems = definitions.check();
         let server_id = RunId::random().to_string();
         Self { definitions: Arc::new(definitions), resources, server_id, problems }
+    }
+
+    /// The resources that say which folders sensors watch.
+    fn watched(&self) -> BTreeSet<String> {
+        self.definitions.sensors.iter().filter_map(|sensor| sensor.watch.clone()).collect()
     }
 }
 

@@ -60,8 +60,9 @@ fn sensor_settings(arguments: &mut Arguments, may_name_assets: bool) -> syn::Res
     let jobs = arguments.texts("jobs")?;
     let assets = if may_name_assets { arguments.texts("assets")? } else { Vec::new() };
     let interval = arguments.take("minimum_interval_s").map(|seconds| quote!(.minimum_interval_s(#seconds)));
+    let watch = arguments.text("watch")?.map(|resource| quote!(.watch(#resource)));
     let running = arguments.running("sensor")?;
-    Ok(quote!(.jobs([#(#jobs),*]).assets([#(#assets),*]) #interval .running_by_default(#running)))
+    Ok(quote!(.jobs([#(#jobs),*]).assets([#(#assets),*]) #interval #watch .running_by_default(#running)))
 }
 
 fn sensor_of(function: &Function, begun: &TokenStream) -> syn::Result<TokenStream> {
