@@ -39,9 +39,11 @@ class Installation:
         self.dev = None
         self.dev_arguments = []
         self.log = None
+        self.session = requests.Session()
 
     def environment(self, **more):
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("CATCHMENT_", "MINIO_", "MONGO_", "POSTGRES_"))}
+        others = ("CATCHMENT_", "MINIO_", "MONGO_", "POSTGRES_", "DAGSTER_")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         return kept | {"CATCHMENT_HOME": str(self.home)} | more
 
     def start(self, **more):
@@ -125,12 +127,53 @@ class Installation:
                             aws_secret_access_key=secret_key or key["secret_key"],
                             config=botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}))
 
-    def get(self, path, **query):
-        """GET of the API; answers its JSON."""
+    def ask(self, method, path, **more):
+        """A request to the API; answers its JSON."""
         token = (self.home / "api-token").read_text().strip()
-        answer = requests.get(self.web + path, params=query, timeout=30, headers={"Authorization": f"Bearer {token}"})
+        answer = self.session.request(method, self.web + path, timeout=30, headers={"Authorization": f"Bearer {token}"}, **more)
         answer.raise_for_status()
         return answer.json()
+
+    def get(self, path, **query):
+        """GET of the API; answers its JSON."""
+        return self.ask("GET", path, params=query)
+
+    def post(self, path, **body):
+        """POST to the API; answers its JSON."""
+        return self.ask("POST", path, json=body)
+
+    def attempt(self, what, seconds=60):
+        """Asks until there is an answer, as a client does while the web server is away."""
+        return wait_for(lambda: [what()], seconds, every=0.05, saying="the API gave no answer")[0]
+
+    def with_location(self, name, program, **environment):
+        """Only this code location runs, with these variables."""
+        binary = {"path": str(BIN / program), "location_name": name, "environment": environment}
+        (self.home / "workspace.yaml").write_text(json.dumps({"load_from": [{"binary": binary}]}))
+        return self
+
+    def healthy(self):
+        """Whether every part of the installation is well."""
+        return self.get("/api/v1/health")["healthy"]
+
+    def launch(self, job, **more):
+        """Puts a run of a job into the queue; answers its id."""
+        return self.post(f"/api/v1/jobs/{job}/launch", **more)["run_id"]
+
+    def run_ended(self, run_id, seconds=120):
+        """Waits until the run has ended; answers it."""
+        def final():
+            if self.get(f"/api/v1/runs/{run_id}/events", limit=1, after=2**62, wait_ms=10_000)["ended"]:
+                return self.get(f"/api/v1/runs/{run_id}")
+        return wait_for(final, seconds, saying=f"the run {run_id} did not end")
+
+    def set_running(self, kind, name, running):
+        """Starts or stops a sensor or schedule."""
+        self.post(f"/api/v1/instigators/{kind}/{name}/status", status="RUNNING" if running else "STOPPED")
+
+    def ticks(self, kind, name):
+        """The newest ticks of a sensor or schedule."""
+        return self.get(f"/api/v1/instigators/{kind}/{name}/ticks")["ticks"]
 
     def put_batch(self, batch_id, file, dataset=None, name=None, intent="ingest_vector", fmt=None, body=None, tags=None,
                   **entry):

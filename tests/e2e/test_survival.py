@@ -82,7 +82,7 @@ def test_a_run_that_is_suspended_past_its_lease_commits_nothing(bare_home):
     is_accounted_for(home, "sleeper")
 
 
-@pytest.mark.parametrize("name", ["s3 --listen", "webserver", "daemon --location", "code-server"])
+@pytest.mark.parametrize("name", ["s3 --listen", "webserver", "catchment daemon", "code-server"])
 def test_a_service_that_is_killed_comes_back_and_work_goes_on(home, name):
     announce(home, "before")
     assert home.kill(name) == 1
