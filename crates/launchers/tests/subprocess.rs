@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catchment_core::RunId;
-use catchment_launchers::{LaunchRequest, Launcher as _, Liveness, RunProcess, SharedLauncher, Stop, SubprocessLauncher};
+use catchment_launchers::{
+    LaunchRequest, Launcher as _, Liveness, RunProcess, SharedLauncher, Stop, SubprocessLauncher,
+};
 use catchment_model::Code;
 use catchment_settings::clock;
 

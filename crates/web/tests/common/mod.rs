@@ -47,7 +47,12 @@ impl Plane {
         });
         home.write_endpoints(&Endpoints { s3: Some(endpoint.clone()), ..Endpoints::default() }).unwrap();
 
-        let config = catchment_web::Config { home: home.clone(), environment: environment.clone(), listen: FREE, workspace: catchment_settings::config::Workspace::default() };
+        let config = catchment_web::Config {
+            home: home.clone(),
+            environment: environment.clone(),
+            listen: FREE,
+            workspace: catchment_settings::config::Workspace::default(),
+        };
         let server = catchment_web::Server::bind(config).await.unwrap();
         let base = format!("http://{}", server.local_addr());
         let (stop, stopped) = oneshot::channel::<()>();

@@ -51,5 +51,6 @@ fn bounds(produced: &Produced) -> CheckResult {
     let within = |limit: f64, low: f64, high: f64| low >= -limit && high <= limit;
     let world = !degrees || (within(180.0, minx, maxx) && within(90.0, miny, maxy));
     let description = format!("x {minx} to {maxx}, y {miny} to {maxy} in {}", produced.crs.label());
-    CheckResult::new("bounds", ordered && world, description).with("bounds", serde_json::json!([minx, miny, maxx, maxy]))
+    CheckResult::new("bounds", ordered && world, description)
+        .with("bounds", serde_json::json!([minx, miny, maxx, maxy]))
 }
