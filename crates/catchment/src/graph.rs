@@ -35,7 +35,6 @@
 //! # });
 //! ```
 
-use std::any::{TypeId, type_name};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
@@ -50,17 +49,8 @@ pub struct GraphDefinition {
     pub(crate) name: String,
     pub(crate) description: String,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) inputs: Vec<InputPort>,
     /// Its outputs by name, and what inside it gives them.
     pub(crate) outputs: Vec<(String, Origin)>,
-}
-
-/// An input of a graph; the bindings of its nodes name it.
-#[derive(Debug, Clone)]
-pub(crate) struct InputPort {
-    pub(crate) name: String,
-    pub(crate) type_id: TypeId,
-    pub(crate) type_name: &'static str,
 }
 
 /// An op or graph inside a graph.
@@ -248,9 +238,7 @@ impl Graph {
     }
 
     /// An input of the graph itself.
-    fn input<T: 'static>(&mut self, name: &str) -> Wire<T> {
-        let (type_id, type_name) = (TypeId::of::<T>(), type_name::<T>());
-        self.definition.inputs.push(InputPort { name: name.to_owned(), type_id, type_name });
+    fn input<T: 'static>(&self, name: &str) -> Wire<T> {
         Wire { origin: Origin::Input(name.to_owned()), value: PhantomData }
     }
 

@@ -101,7 +101,8 @@ impl Changes {
         if unsafe { libc::inotify_add_watch(fd.as_raw_fd(), path.as_ptr(), CHANGES) } < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self { inotify: AsyncFd::new(fd)? })
+        // SAFETY: the descriptor is owned by what is registered, and stays open as long as that lives.
+        Ok(Self { inotify: unsafe { AsyncFd::register(fd)? } })
     }
 
     /// Waits for changes and swallows those that have piled up; answers whether the folder is still watched.

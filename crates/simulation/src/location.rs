@@ -36,7 +36,7 @@ pub fn snapshot() -> LocationSnapshot {
         .unwrap_or(PartitionsDefinition::Dynamic { name: "none".into() });
     LocationSnapshot {
         location: LOCATION.into(),
-        jobs: vec![JobSpec { name: JOB.into(), steps: vec![step.clone()], ..JobSpec::default() }],
+        jobs: vec![JobSpec { name: JOB.into(), steps: vec![step], ..JobSpec::default() }],
         assets: vec![AssetSpec { key: ASSET.into(), partitions: Some("letters".into()), ..AssetSpec::default() }],
         partitions: vec![PartitionsSpec { name: "letters".into(), definition }],
         sensors: vec![sensor()],

@@ -285,12 +285,12 @@ proptest! {
         }
         prop_assert!(schedule.is_over());
         // Everything has an end, and what was skipped has a failure before it.
-        for node in 0..nodes.len() {
+        for (node, fate) in fates.iter().enumerate().take(nodes.len()) {
             for id in schedule.instances(node) {
                 let ends = [done.contains(&id), failed.contains(&id), skipped.contains(&id)];
                 prop_assert_eq!(ends.iter().filter(|end| **end).count(), 1, "node {} of {:?}", node, nodes);
                 if !skipped.contains(&id) {
-                    prop_assert_eq!(attempts[&id], fates[node].retries + 1);
+                    prop_assert_eq!(attempts[&id], fate.retries + 1);
                 }
             }
         }

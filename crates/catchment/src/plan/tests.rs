@@ -141,7 +141,7 @@ fn nested(g: &mut Graph) {
 #[job]
 fn fan(g: &mut Graph) {
     let n = one::node(g);
-    let each = many::node(g, n.clone()).each();
+    let each = many::node(g, n).each();
     let doubled = twice::node(g, each);
     all::node(g, doubled.collect());
 }

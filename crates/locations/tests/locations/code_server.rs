@@ -54,11 +54,13 @@ async fn the_code_server_is_started_with_its_environment_and_started_again_when_
     let first = state(&registry, "one", "here", |s| s.is_here).await;
     assert_eq!(asset(&first), "hi");
     let pid = first.server_id.parse().unwrap();
+    // SAFETY: sending a signal touches no memory; the process is this test's own.
     assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
     let second = state(&registry, "one", "back", |s| s.is_here && s.server_id != first.server_id).await;
     second.client.describe().await.unwrap();
     registry.stop().await;
     let pid = second.server_id.parse().unwrap();
+    // SAFETY: as above; the signal 0 only asks.
     assert_ne!(unsafe { libc::kill(pid, 0) }, 0, "it ends with the registry");
 }
 
@@ -78,7 +80,9 @@ async fn a_changed_binary_takes_over_without_a_gap() {
     })
     .await;
     let pid = first.server_id.parse().unwrap();
-    until("the end of the old one", || unsafe { libc::kill(pid, 0) } != 0).await;
+    // SAFETY: the signal 0 only asks.
+    let gone = || unsafe { libc::kill(pid, 0) } != 0;
+    until("the end of the old one", gone).await;
     let now = registry.get("one").unwrap();
     assert_eq!(now.since, first.since);
     now.client.describe().await.unwrap();
