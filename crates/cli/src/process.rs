@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use catchment_core::definitions::ASSET_JOB;
 use catchment_daemon::DaemonConfig;
+use catchment_instance::{LocationRecord, SharedInstance};
 use catchment_launchers::SubprocessLauncher;
 use catchment_ledger::SqliteLedger;
 use catchment_locations::{LocationState, Locations as _, Registry};
@@ -26,6 +27,8 @@ use crate::workspace;
 
 /// How long the ready line of the daemon waits for code locations.
 const SETTLES_WITHIN: Duration = Duration::from_secs(5);
+/// And then for the state to show them.
+const SHOWN_WITHIN: Duration = Duration::from_millis(500);
 
 /// Ends when the process is asked to stop.
 pub(crate) fn asked_to_stop() -> Result<impl Future<Output = ()> + Send + 'static, Problem> {
@@ -91,6 +94,7 @@ pub(crate) async fn daemon(environment: &Environment, args: &WorkspaceArgs) -> R
         clock: catchment_daemon::context::Clock::default(),
         home,
     };
+    let instance = config.instance.clone();
     let mut running = std::pin::pin!(catchment_daemon::run(config, stop));
     // Its first step takes the lock and the socket: it either fails there, or it works.
     if let Poll::Ready(ended) = futures::poll!(&mut running) {
@@ -99,16 +103,33 @@ pub(crate) async fn daemon(environment: &Environment, args: &WorkspaceArgs) -> R
     registry.start();
     let ended = tokio::select! {
         ended = &mut running => ended,
-        never = announce(&registry) => match never {},
+        never = announce(&registry, &instance) => match never {},
     };
     registry.stop().await;
     ended
 }
 
+/// Whether the state says of each location what the registry does.
+async fn are_shown(registry: &Registry, instance: &SharedInstance) -> bool {
+    let Ok(records) = instance.locations().await else { return false };
+    registry.all().iter().all(|state| {
+        let same = |record: &LocationRecord| record.name == state.name && record.is_here() == state.is_here;
+        records.iter().any(same)
+    })
+}
+
 /// Says that the daemon is ready once each location has answered or failed, and then what changes.
-async fn announce(registry: &Registry) -> Infallible {
+async fn announce(registry: &Registry, instance: &SharedInstance) -> Infallible {
     let mut changed = registry.changed();
     registry.settled(SETTLES_WITHIN).await;
+    // Whoever is told that the daemon is ready finds the locations in the state too. One that waits for another daemon
+    // writes none.
+    let shown = async {
+        while !are_shown(registry, instance).await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(SHOWN_WITHIN, shown).await.ok();
     changed.mark_unchanged();
     let mut said = BTreeMap::new();
     let mut lines = Vec::new();
