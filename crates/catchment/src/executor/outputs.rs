@@ -98,7 +98,10 @@ impl<'a> Settling<'a> {
 
     async fn output(&mut self, at: usize, port: &OutputPort, produced: Produced) -> Result<Value, Problem> {
         match produced {
-            Produced::Nothing => Ok(Value::Nothing),
+            Produced::Nothing if port.is_optional => Ok(Value::Nothing),
+            Produced::Nothing => Err(Problem::new(Code::Bug, format!("the output `{}` was left out", port.name))
+                .place(format!("step {}", self.key))
+                .remedy("return a value for it, or declare it as `Optional`")),
             Produced::Check(_) => Ok(Value::One(Arc::new(()))),
             Produced::Observation(observation) => {
                 if let Some(asset) = self.step.definition.assets.get(at) {
