@@ -32,7 +32,7 @@ use crate::world::{Actors, Process, World};
 /// The most runs that may work at once.
 const AT_ONCE: usize = 3;
 /// How long things go wrong, in milliseconds.
-const TROUBLE: i64 = 45_000;
+const TROUBLE: i64 = 30_000;
 /// How long they then have to come to an end.
 const PEACE: i64 = 600_000;
 
