@@ -186,10 +186,7 @@ impl Monitor {
         let process = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: run.pid };
         let ended = self.ended.get(&(run.run_id, run.lease_epoch));
         // The end of an own child is reported, with how it ended. Without a pid a look costs a walk through /proc.
-        // The pid says something only where the run was launched from this home.
-        let look = run.pid.is_some()
-            && !self.daemon.is_child(run.run_id, run.lease_epoch)
-            && self.daemon.home.run_log_dir(&run.run_id.to_string()).exists();
+        let look = run.pid.is_some() && !self.daemon.is_child(run.run_id, run.lease_epoch);
         let liveness =
             if look && ended.is_none() { self.daemon.launcher.liveness(process).await } else { Liveness::Unknown };
         match verdict(run, self.daemon.context.now(), ended, liveness, stood_still, self.max_runtime()) {

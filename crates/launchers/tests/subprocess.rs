@@ -142,7 +142,8 @@ async fn a_process_outlives_its_launcher_and_is_found_and_ended_by_the_next() {
 async fn nothing_is_said_of_a_run_that_another_host_has_launched() {
     let folder = tempfile::tempdir().unwrap();
     let launcher = SubprocessLauncher::of_this_host(folder.path());
-    let elsewhere = RunProcess { run_id: RunId::random(), epoch: 1, pid: Some(1) };
+    // No process has this pid: it is beyond the largest that Linux gives (proc(5), pid_max).
+    let elsewhere = RunProcess { run_id: RunId::random(), epoch: 1, pid: Some(1 << 24) };
     assert_eq!(launcher.liveness(elsewhere).await, Liveness::Unknown);
     std::fs::create_dir(folder.path().join(elsewhere.run_id.to_string())).unwrap();
     assert_eq!(launcher.liveness(elsewhere).await, Liveness::Gone);

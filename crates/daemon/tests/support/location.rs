@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
-use catchment_core::definitions::{LocationSnapshot, SensorSpec};
+use catchment_core::definitions::{JobSpec, LocationSnapshot, SensorSpec, StepSpec};
 use catchment_core::sensor::{AddPartitions, Claim, ClaimKey, ClaimOutcome, Rejection, RunRequest, SensorResult};
 use catchment_instance::SharedInstance;
 use catchment_ledger::{SharedLedger, new_id};
@@ -94,6 +94,15 @@ impl CodeLocation for Location {
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<DescribeResponse>, Status> {
         let snapshot = LocationSnapshot {
             location: "etl_pipelines".into(),
+            jobs: vec![JobSpec {
+                name: "spatial_asset_job".into(),
+                steps: vec![StepSpec {
+                    key: "raw_spatial_asset".into(),
+                    assets: vec!["raw_spatial_asset".into()],
+                    ..StepSpec::default()
+                }],
+                ..JobSpec::default()
+            }],
             sensors: vec![SensorSpec {
                 name: SENSOR.into(),
                 jobs: vec!["spatial_asset_job".into()],
