@@ -98,6 +98,8 @@ pub struct OutputPort {
     pub(crate) type_id: TypeId,
     /// That type's name, for messages.
     pub(crate) type_name: &'static str,
+    /// Whether it may be left out: then what needs it is skipped.
+    pub(crate) is_optional: bool,
     /// How its value is stored, where it can be.
     pub(crate) codec: Option<Codec>,
     /// The IO manager that keeps it, by the name of a resource; `None` takes the default.

@@ -88,6 +88,8 @@ impl<T> Probe<T> {
 pub trait Wrapper: Send + 'static {
     /// The value that steps downstream see.
     type Inner: Any + Send + Sync;
+    /// Whether the output may be left out.
+    const OPTIONAL: bool = false;
     /// What it stands for.
     fn kind() -> PortKind {
         PortKind::Value
@@ -108,6 +110,7 @@ impl Wrapper for Staged {
 
 impl<T: Any + Send + Sync> Wrapper for Optional<T> {
     type Inner = T;
+    const OPTIONAL: bool = true;
     fn give(self) -> Produced {
         self.0.map_or(Produced::Nothing, plain)
     }
@@ -169,12 +172,12 @@ fn plain<T: Any + Send + Sync>(value: T) -> Produced {
     Produced::Value { value: Arc::new(value), materialization: Materialization::new() }
 }
 
-fn port<T: Any>(name: &str, kind: PortKind, codec: Option<Codec>) -> OutputPort {
+fn port<T: Any>(name: &str, kind: PortKind, is_optional: bool, codec: Option<Codec>) -> OutputPort {
     let (type_id, type_name) = match kind {
         PortKind::Staged => (TypeId::of::<Committed>(), type_name::<Committed>()),
         _ => (TypeId::of::<T>(), type_name::<T>()),
     };
-    OutputPort { name: name.to_owned(), kind, type_id, type_name, codec, io_manager: None }
+    OutputPort { name: name.to_owned(), kind, type_id, type_name, is_optional, codec, io_manager: None }
 }
 
 /// The traits that a [`Probe`] is asked through, from the narrowest to the widest.
@@ -213,25 +216,25 @@ pub mod levels {
     level! {
         /// A wrapper around a value that can be stored.
         StoredWrapper: [T: Wrapper<Inner: Serialize + DeserializeOwned>] for &&&Probe<T>,
-        |name| super::port::<T::Inner>(name, T::kind(), Some(Codec::of::<T::Inner>())),
+        |name| super::port::<T::Inner>(name, T::kind(), T::OPTIONAL, Some(Codec::of::<T::Inner>())),
         T::give
     }
     level! {
         /// A value that can be stored.
         StoredValue: [T: Serialize + DeserializeOwned + Any + Send + Sync] for &&Probe<T>,
-        |name| super::port::<T>(name, PortKind::Value, Some(Codec::of::<T>())),
+        |name| super::port::<T>(name, PortKind::Value, false, Some(Codec::of::<T>())),
         super::plain
     }
     level! {
         /// A wrapper around any value.
         PlainWrapper: [T: Wrapper] for &Probe<T>,
-        |name| super::port::<T::Inner>(name, T::kind(), None),
+        |name| super::port::<T::Inner>(name, T::kind(), T::OPTIONAL, None),
         T::give
     }
     level! {
         /// Any value.
         PlainValue: [T: Any + Send + Sync] for Probe<T>,
-        |name| super::port::<T>(name, PortKind::Value, None),
+        |name| super::port::<T>(name, PortKind::Value, false, None),
         super::plain
     }
 
