@@ -64,9 +64,9 @@ def state(homes):
 
 
 def leader(state):
-    """The epoch, and the home of the daemon that leads."""
+    """The epoch, and the pid of the daemon that leads."""
     rows = state.rows("SELECT epoch, holder FROM leadership WHERE holder IS NOT NULL")
-    return (int(rows[0][0]), rows[0][1].split(":", 1)[1].rsplit("#", 1)[0]) if rows else None
+    return (int(rows[0][0]), int(rows[0][1].rsplit("#", 1)[1].split(":")[0])) if rows else None
 
 
 def test_the_other_takes_over_and_no_tick_run_or_backfill_step_is_lost_or_doubled(homes, state):
@@ -80,14 +80,14 @@ def test_the_other_takes_over_and_no_tick_run_or_backfill_step_is_lost_or_double
         first.post("/api/v1/backfills", job="parts", partitions=PARTS, id=f"backfill-{number}")
         before = len(state.counted("counting_sensor"))
         wait_for(lambda: len(state.counted("counting_sensor")) > before + 1, 30, saying="the sensor does not tick")
-        epoch, holder = leader(state)
-        leading = next(home for home in homes if str(home.home) == holder)
+        epoch, pid = leader(state)
+        leading = next(home for home in homes if home.daemon.pid == pid)
         began = time.monotonic()
         leading.daemon.kill()
         leading.daemon.wait()
         now = wait_for(lambda: (found := leader(state)) and found[0] > epoch and found, 30, saying="nobody took over")
         took.append(time.monotonic() - began)
-        assert now[1] != holder
+        assert now[1] != pid
         wait_for(lambda: len(state.counted("counting_sensor")) > before + 3, 30, saying="the sensor does not tick again")
         leading.start_daemon(**state.environment)
     print("taken over after", [round(t, 1) for t in took], "s")

@@ -100,7 +100,8 @@ impl CodeServer<'_> {
                 Err(problem) => {
                     tracing::warn!(location = name, %problem, "the code server cannot be started");
                     match &self.serving {
-                        Some(_) => self.note = Some(problem),
+                        // The location answers all the same: this is what is wrong with its definitions.
+                        Some(_) => self.note = Some(Problem { code: Code::InvalidConfig, ..problem }),
                         None => {
                             self.failures += 1;
                             self.registry.away(name, problem);

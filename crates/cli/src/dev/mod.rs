@@ -52,6 +52,7 @@ pub(crate) async fn run(args: DevArgs, environment: &Environment, json: bool) ->
     let _lock = Lock::take(&home.lock_file("dev"))?;
     check(&args.workspace, &home)?;
     let mut stop = service::Stop::new()?;
+    earlier_services_let_go(&home).await;
     let mut services = vec![];
     let started = match start(&home, &args, &mut services).await {
         Ok(started) => started,
@@ -67,6 +68,16 @@ pub(crate) async fn run(args: DevArgs, environment: &Environment, json: bool) ->
     view::stopping(json);
     service::stop_all(services).await;
     supervised
+}
+
+/// Waits for what an earlier `catchment dev` of this home had started: where that was killed, they have been told to stop,
+/// and still hold their locks for a moment.
+async fn earlier_services_let_go(home: &Home) {
+    let until = clock::monotonic() + STOP_WITHIN;
+    let held = |name: &&str| Lock::take(&home.lock_file(name)).is_err();
+    while ["s3", "daemon"].iter().any(held) && clock::monotonic() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Says at once what would only show in a log: settings that are wrong, a binary that is not there.
