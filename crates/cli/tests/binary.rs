@@ -93,7 +93,7 @@ fn wrong_usage_is_2_and_a_service_out_of_reach_is_3_with_the_remedy() {
     let output = run(home.path(), &["run", "list"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("catchment dev"), "{output:?}");
-    let output = run(home.path(), &["--url", "/no/such/binary", "--json", "dataset", "list"]);
+    let output = run(home.path(), &["--url", "http://127.0.0.1:9", "--json", "dataset", "list"]);
     assert_eq!(output.status.code(), Some(3));
     let problem: Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(problem["problem"]["code"], "unavailable");
