@@ -1,11 +1,14 @@
 """The state of an installation, read beside it: what the tests of survival ask at the end."""
 import json
 import sqlite3
+import time
 
 from postgres import Postgres
 
 FINAL = "('SUCCESS', 'FAILURE', 'CANCELED')"
 ENDS = "('PIPELINE_SUCCESS', 'PIPELINE_FAILURE', 'PIPELINE_CANCELED')"
+# A daemon that gets no hint learns within this many seconds that a sensor was stopped.
+STOPS_WITHIN = 7
 BACKFILL_ENDS = "('COMPLETED_SUCCESS', 'COMPLETED_FAILED', 'CANCELED', 'FAILED')"
 
 
@@ -36,6 +39,16 @@ class State:
 
     def live_backfills(self):
         return self.rows(f"SELECT id, status FROM backfills WHERE status NOT IN {BACKFILL_ENDS}")
+
+    def settled(self, seconds):
+        """Waits until nothing has been under way for so long that no sensor or schedule that was stopped still asks for more."""
+        quiet_since = None
+        until = time.monotonic() + seconds
+        while quiet_since is None or time.monotonic() < quiet_since + STOPS_WITHIN:
+            live = self.live_runs() + self.live_backfills()
+            quiet_since = None if live else quiet_since or time.monotonic()
+            assert not live or time.monotonic() < until, f"these did not end: {live}"
+            time.sleep(0.2)
 
     def consistent(self):
         """What is wrong once every run has ended; nothing, as it should be."""

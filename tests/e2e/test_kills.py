@@ -67,11 +67,7 @@ def test_whatever_is_killed_every_run_ends_with_a_reason_and_nothing_is_lost_or_
     wait_for(home.healthy, 60, saying="the installation did not come back")
     for kind, name in (("sensor", "counting_sensor"), ("schedule", "each_minute")):
         home.attempt(lambda kind=kind, name=name: home.set_running(kind, name, False))
-    try:
-        wait_for(lambda: not state.live_runs() and not state.live_backfills(), 120 + ROUNDS, every=0.2)
-    except AssertionError:
-        raise AssertionError(f"these did not end: {state.live_runs()} {state.live_backfills()}") from None
-
+    state.settled(120 + ROUNDS)
     assert state.consistent() == []
     counted = state.counted("counting_sensor")
     assert counted == list(range(1, len(counted) + 1))

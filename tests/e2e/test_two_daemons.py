@@ -94,7 +94,7 @@ def test_the_other_takes_over_and_no_tick_run_or_backfill_step_is_lost_or_double
     assert max(took) < TAKES_OVER_WITHIN
 
     first.set_running("sensor", "counting_sensor", False)
-    wait_for(lambda: not state.live_runs() and not state.live_backfills(), 120, every=0.2, saying="something did not end")
+    state.settled(120)
     assert state.consistent() == []
     counted = state.counted("counting_sensor")
     assert counted == list(range(1, len(counted) + 1))
