@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use catchment::{
-    AssetContext, Code, Config, Definitions, FolderMessages, InlineContext, Level, Materialized, PipesResult,
-    PipesSubprocess, Problem, StdioMessages, Stream, TempFileMessages, asset, materialize,
+    AssetContext, Code, Config, Definitions, FolderMessages, InlineContext, Level, Materialized, PartitionsDefinition,
+    PipesResult, PipesSubprocess, Problem, StdioMessages, Stream, TempFileMessages, asset, materialize,
 };
 use catchment_core::EventKind;
 use catchment_settings::clock;
@@ -22,8 +22,12 @@ struct Case {
     extras: Value,
 }
 
+fn days() -> PartitionsDefinition {
+    PartitionsDefinition::fixed("day", ["2026-11-20", "2026-11-21"])
+}
+
 /// Runs `tests/pipes/program.py`.
-#[asset]
+#[asset(partitions = days)]
 async fn scored(context: AssetContext, case: Config<Case>) -> Result<PipesResult, Problem> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/pipes/program.py");
     let process = PipesSubprocess::new(python()).arg(program).extras(case.0.extras);
