@@ -19,6 +19,8 @@ const INTERVAL: Duration = Duration::from_secs(600);
 const BUSY_INTERVAL: Duration = Duration::from_millis(100);
 /// How much goes at once.
 const BATCH: u32 = 500;
+/// How many log lines go at once.
+const LINES: u32 = 20_000;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Removes what is too old.
@@ -59,7 +61,12 @@ impl Retention {
         if let Some(before) = before(settings.runs.purge_after_days, now) {
             most = most.max(instance.purge_runs(before, BATCH).await?);
         }
-        Ok(if most >= u64::from(BATCH) { BUSY_INTERVAL } else { INTERVAL })
+        let mut lines = 0;
+        if let Some(before) = before(settings.logs.purge_after_days, now) {
+            lines = instance.purge_events(before, LINES).await?;
+        }
+        let more = most >= u64::from(BATCH) || lines >= u64::from(LINES);
+        Ok(if more { BUSY_INTERVAL } else { INTERVAL })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catchment_core::Instigator;
+use catchment_core::{EventKind, Instigator, Level, NewEvent, RunStatus};
 use catchment_core::definitions::SensorKind;
 use catchment_core::instigator::TickStatus;
 use catchment_core::sensor::SensorResult;
@@ -79,6 +79,34 @@ async fn run_keys_outlive_everything_that_is_removed() {
     stage.fake.on_sensor("watch", |_, _| Ok(runs_for(["a"])));
     stage.sensor("watch").step().await.unwrap();
     assert!(stage.runs().await.is_empty(), "the key was used before");
+}
+
+#[tokio::test]
+async fn log_lines_go_alone_where_that_is_set_and_their_run_stays() {
+    let stage = with("retention: {logs: {purge_after_days: 1}}").await;
+    let run = stage.runs().await.remove(0);
+    let run = stage.start(run.run_id).await;
+    let line = NewEvent {
+        run_id: run.run_id,
+        timestamp: stage.now(),
+        kind: EventKind::Log,
+        step_key: None,
+        level: Level::Info,
+        message: "a line".into(),
+        data: serde_json::Value::Null,
+    };
+    // More than one batch.
+    for _ in 0..41 {
+        stage.instance.append(&vec![line.clone(); 500], None).await.unwrap();
+    }
+    stage.end(&run, catchment_core::state::Command::Succeed).await;
+    sweep(&stage).await;
+    assert_eq!(stage.instance.run_events(run.run_id, 0, 30_000).await.unwrap().len(), 20_500 + 4);
+    stage.pass(DAY * 2);
+    sweep(&stage).await;
+    let left = stage.instance.run_events(run.run_id, 0, 30_000).await.unwrap();
+    assert!(!left.is_empty() && left.iter().all(|event| event.event.kind != EventKind::Log), "{left:?}");
+    assert_eq!(stage.runs().await[0].status, RunStatus::Success);
 }
 
 #[tokio::test]

@@ -246,6 +246,8 @@ pub struct Retention {
     pub auto_materialize: RetentionOf<PurgeAfterDays>,
     /// Runs that have ended, with their events: kept.
     pub runs: RetentionOf<PurgeAfterDays>,
+    /// Log lines of runs that have ended; the runs, and what they made, stay: kept.
+    pub logs: RetentionOf<PurgeAfterDays>,
     /// Alerts that were delivered or given up: 30 days.
     pub alerts: RetentionOf<PurgeAfterDays>,
 }
@@ -260,6 +262,7 @@ impl Default for Retention {
             schedule: all,
             auto_materialize: month,
             runs: RetentionOf { purge_after_days: PurgeAfterDays::NEVER },
+            logs: RetentionOf { purge_after_days: PurgeAfterDays::NEVER },
             alerts: month,
         }
     }
