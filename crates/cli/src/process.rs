@@ -89,7 +89,7 @@ pub(crate) async fn daemon(environment: &Environment, args: &WorkspaceArgs) -> R
         instance,
         ledger: Arc::new(SqliteLedger::open(home.ledger_db()).await?),
         locations: registry.clone(),
-        launcher: Arc::new(SubprocessLauncher::of_this_host(home.run_log_root())),
+        launcher: Arc::new(SubprocessLauncher::new()),
         config: Arc::new(settings),
         clock: catchment_daemon::context::Clock::default(),
         home,

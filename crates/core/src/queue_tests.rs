@@ -27,7 +27,7 @@ fn run(status: RunStatus, tags: BTreeMap<String, String>) -> Run {
         ended_at: None,
         lease_epoch: 0,
         lease_until: None,
-        pid: None,
+        process: None,
         problem: None,
     }
 }

@@ -245,8 +245,8 @@ pub struct Run {
     pub lease_epoch: i64,
     /// Until when the process that holds the lease is believed to live.
     pub lease_until: Option<Timestamp>,
-    /// The process that holds the lease, on `host`, where one is known.
-    pub pid: Option<u32>,
+    /// What the launcher knows the process that holds the lease by, once it is noted. Only the launcher reads it.
+    pub process: Option<String>,
     /// Why it failed.
     pub problem: Option<Problem>,
 }

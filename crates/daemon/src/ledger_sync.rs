@@ -149,7 +149,7 @@ mod tests {
                 ended_at: None,
                 lease_epoch: 0,
                 lease_until: None,
-                pid: None,
+                process: None,
                 problem: None,
             };
             let waits = !status.is_active() && !status.is_final() || status == RunStatus::Starting;

@@ -48,6 +48,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::Retryable as _;
 use catchment_instance::SharedInstance;
 use catchment_launchers::SharedLauncher;
 use catchment_ledger::SharedLedger;
@@ -68,6 +69,9 @@ use crate::term::Term;
 
 /// How long tasks may take to let go after a shutdown, before they are dropped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Between tries to hear the hints of the state.
+const HINTS_AGAIN: Duration = Duration::from_secs(2);
 
 /// What a daemon works with.
 #[derive(Clone)]
@@ -140,6 +144,7 @@ async fn lead(
     let keep = leader::keep(context.instance.clone(), holder.clone(), epoch, context.stop.clone());
     tasks.push(task::spawn("lead", keep));
     tasks.push(task::spawn("wake", forward_hints(context.clone(), listener)));
+    tasks.push(task::spawn("hints", forward_hints_of_the_state(context.clone())));
     tasks.push(task::spawn("exits", term.gather_exits()));
     tasks.push(task::spawn("definitions", forward_changes(context.clone())));
     tasks.push(task::spawn("locations", drive(locations::Keeper::new(context.clone()), context.clone())));
@@ -187,10 +192,30 @@ async fn forward_hints(context: Context, listener: Arc<wake::Listener>) {
     loop {
         tokio::select! {
             () = context.stop.cancelled() => return,
-            hint = listener.woken() => match hint {
-                Hint::Runs => context.hints.runs(),
-                Hint::Anything => context.hints.all(),
-            },
+            hint = listener.woken() => pass_on(&context, hint),
         }
+    }
+}
+
+fn pass_on(context: &Context, hint: Hint) {
+    match hint {
+        Hint::Runs => context.hints.runs(),
+        Hint::Anything => context.hints.all(),
+    }
+}
+
+/// Passes on the hints of other hosts that share the state, where it gives any.
+async fn forward_hints_of_the_state(context: Context) {
+    let forward = async {
+        let again = backon::ConstantBuilder::new().with_delay(HINTS_AGAIN).without_max_times();
+        let listen = || context.instance.hints();
+        let Ok(mut hints) = listen.retry(again).await else { return };
+        loop {
+            pass_on(&context, hints.woken().await);
+        }
+    };
+    tokio::select! {
+        () = context.stop.cancelled() => {}
+        () = forward => {}
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn verdict(
     let patience = if run.status == RunStatus::Starting { first_lease(run) } else { RENEWED_WITHIN };
     let lapsed = run.lease_until.is_none() || stood_still >= patience;
     let gone = match (ended, liveness) {
-        (Some(exit), _) => Some(format!("its process {} has ended with {}", exit.pid, exit.how)),
+        (Some(exit), _) => Some(format!("its process {} has ended with {}", exit.process, exit.how)),
         (None, Liveness::Gone) => Some("its process is gone".to_owned()),
         _ => None,
     };
@@ -183,12 +183,12 @@ impl Monitor {
 
     async fn look_at(&mut self, run: &Run, passed: Duration) -> Result<(), Problem> {
         let stood_still = self.stood_still(run, passed);
-        let process = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: run.pid };
+        let process = RunProcess::from(run);
         let ended = self.ended.get(&(run.run_id, run.lease_epoch));
-        // The end of an own child is reported, with how it ended. Without a pid a look costs a walk through /proc.
-        let look = run.pid.is_some() && !self.daemon.is_child(run.run_id, run.lease_epoch);
+        // The end of an own child is reported, with how it ended.
+        let look = run.process.is_some() && !self.daemon.is_child(run.run_id, run.lease_epoch);
         let liveness =
-            if look && ended.is_none() { self.daemon.launcher.liveness(process).await } else { Liveness::Unknown };
+            if look && ended.is_none() { self.daemon.launcher.liveness(&process).await } else { Liveness::Unknown };
         match verdict(run, self.daemon.context.now(), ended, liveness, stood_still, self.max_runtime()) {
             Verdict::Leave => Ok(()),
             Verdict::PutBack => self.put_back(run).await,
@@ -205,7 +205,7 @@ impl Monitor {
                 self.scratch.due();
                 Ok(())
             }
-            Verdict::Escalate => self.escalate(run, process).await,
+            Verdict::Escalate => self.escalate(run, &process).await,
         }
     }
 
@@ -230,8 +230,7 @@ impl Monitor {
             .await;
         match answer {
             Ok(_) => {
-                let late = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: run.pid };
-                self.daemon.launcher.stop(late, Stop::Force).await;
+                self.daemon.launcher.stop(&run.into(), Stop::Force).await;
                 self.daemon.context.hints.runs();
                 Ok(())
             }
@@ -243,7 +242,7 @@ impl Monitor {
 
     /// The process sees the cancel when it renews its lease; it is asked at once, so that it need not wait for that,
     /// and forced after the grace.
-    async fn escalate(&mut self, run: &Run, process: RunProcess) -> Result<(), Problem> {
+    async fn escalate(&mut self, run: &Run, process: &RunProcess) -> Result<(), Problem> {
         let now = self.daemon.context.now();
         let grace = seconds(self.daemon.context.config.run_monitoring.cancel_timeout_seconds);
         match self.cancelling.get_mut(&run.run_id) {

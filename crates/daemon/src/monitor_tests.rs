@@ -29,13 +29,13 @@ fn run(status: RunStatus, lease_until: Option<i64>) -> Run {
         ended_at: None,
         lease_epoch: 1,
         lease_until: lease_until.map(at),
-        pid: Some(9),
+        process: Some("9".into()),
         problem: None,
     }
 }
 
 fn ended() -> Exit {
-    Exit { run_id: RunId::random(), epoch: 1, pid: 9, how: "signal: 9 (SIGKILL)".into() }
+    Exit { run_id: RunId::random(), epoch: 1, process: "9".into(), how: "signal: 9 (SIGKILL)".into() }
 }
 
 /// A lease that was seen to be renewed a moment ago.

@@ -208,9 +208,10 @@ async fn launch(daemon: &Daemon, location: &LocationState, run_id: RunId) -> Res
     failpoint::hit("daemon.before_spawn");
     daemon.set_child(run_id, run.lease_epoch, true);
     match daemon.launcher.launch(request).await {
-        Ok(pid) => {
+        Ok(process) => {
             failpoint::hit("daemon.after_spawn");
-            note_pid(daemon, lease, pid, &run).await;
+            tracing::info!(run_id = %lease.run_id, job = run.job_name, process, "the run's process was started");
+            note_process(daemon, lease, &process).await;
             Ok(())
         }
         Err(problem) => {
@@ -220,12 +221,10 @@ async fn launch(daemon: &Daemon, location: &LocationState, run_id: RunId) -> Res
     }
 }
 
-/// The process writes its pid with each renewal; this one is for the time until then.
-async fn note_pid(daemon: &Daemon, lease: Lease, pid: u32, run: &Run) {
-    tracing::info!(run_id = %lease.run_id, job = run.job_name, pid, "the run's process was started");
-    let until = run.lease_until.unwrap_or(run.created_at);
-    if let Err(error) = daemon.context.instance.renew(lease, pid, until).await {
-        tracing::debug!(run_id = %lease.run_id, %error, "the pid was not noted: the run has moved on");
+/// Where this cannot be written, the lease decides about the run, and the end of an own child is told anyway.
+pub(crate) async fn note_process(daemon: &Daemon, lease: Lease, process: &str) {
+    if let Err(error) = daemon.context.instance.note_process(lease, process).await {
+        tracing::debug!(run_id = %lease.run_id, %error, "the process of the run was not noted");
     }
 }
 

@@ -11,11 +11,12 @@ use catchment_core::reexecution::from_failure;
 use catchment_core::state::Command;
 use catchment_core::{EventKind, Level, NewEvent, Run, RunStatus};
 use catchment_instance::{InstanceError, Lease};
-use catchment_launchers::{Liveness, RunProcess, Stop};
+use catchment_launchers::{RunProcess, Stop};
 use catchment_model::{Asset, Code, Problem};
 use serde_json::json;
 
 use crate::Daemon;
+use crate::queue::note_process;
 
 /// Takes a run from its process and ends it: well, where the ledger holds all that it was to make; else as failed,
 /// or cancelled where that was asked for.
@@ -44,7 +45,7 @@ async fn settle(daemon: &Daemon, run: &Run, why: &str, problem: Problem) -> Resu
     let lease = Lease { run_id: run.run_id, epoch };
     let id = run.run_id.to_string();
     let doc = daemon.ledger.close_run(&id, epoch, now).await?;
-    daemon.launcher.stop(RunProcess { run_id: run.run_id, epoch: epoch - 1, pid: run.pid }, Stop::Force).await;
+    daemon.launcher.stop(&RunProcess { epoch: epoch - 1, ..RunProcess::from(run) }, Stop::Force).await;
     let assets = daemon.ledger.run_assets(&id).await?;
     let committed: Vec<&str> = assets.iter().map(|asset| asset.output.as_str()).collect();
     let complete = !doc.expected_outputs.is_empty()
@@ -138,10 +139,11 @@ fn materialization(asset: &Asset) -> serde_json::Value {
     })
 }
 
-/// Puts back, at the start of a daemon, what its predecessor had taken from the queue and not spawned. No other
-/// daemon holds this home, so a STARTING run that no process carries the id of has none; should one appear after all
-/// (killed between fork and exec, the child lives), its epoch is refused.
-pub(crate) async fn put_back_what_was_never_spawned(daemon: &Daemon) {
+/// Finds, at the start of a daemon, the processes that its predecessor has started and not noted, and puts back the
+/// runs that it had taken from the queue and started none for. No other daemon holds this home, so a STARTING run that
+/// no process carries the id of has none; should one appear after all (killed between fork and exec, the child lives),
+/// its epoch is refused.
+pub(crate) async fn find_what_was_not_noted(daemon: &Daemon) {
     let live = match daemon.context.instance.live_runs().await {
         Ok(live) => live,
         Err(error) => {
@@ -149,22 +151,22 @@ pub(crate) async fn put_back_what_was_never_spawned(daemon: &Daemon) {
             return;
         }
     };
-    for run in live.iter().filter(|run| run.status == RunStatus::Starting && run.pid.is_none()) {
-        let process = RunProcess { run_id: run.run_id, epoch: run.lease_epoch, pid: None };
-        if daemon.launcher.liveness(process).await == Liveness::Alive {
-            continue;
-        }
+    for run in live.iter().filter(|run| run.status.is_active() && run.process.is_none()) {
         let lease = Lease { run_id: run.run_id, epoch: run.lease_epoch };
-        match daemon
-            .context
-            .instance
-            .command(run.run_id, Command::Requeue, Some(lease), None, daemon.context.now())
-            .await
-        {
-            Ok(_) => {
-                tracing::info!(run_id = %run.run_id, "the run was not spawned before the last daemon ended: it is put back")
-            }
-            Err(error) => tracing::debug!(run_id = %run.run_id, %error, "the run was not put back"),
+        if let Some(process) = daemon.launcher.find(run.run_id, run.lease_epoch).await {
+            note_process(daemon, lease, &process).await;
+        } else if run.status == RunStatus::Starting {
+            put_back(daemon, lease).await;
         }
+    }
+}
+
+async fn put_back(daemon: &Daemon, lease: Lease) {
+    let now = daemon.context.now();
+    match daemon.context.instance.command(lease.run_id, Command::Requeue, Some(lease), None, now).await {
+        Ok(_) => {
+            tracing::info!(run_id = %lease.run_id, "the run was not spawned before the last daemon ended: it is put back");
+        }
+        Err(error) => tracing::debug!(run_id = %lease.run_id, %error, "the run was not put back"),
     }
 }

@@ -37,7 +37,7 @@ impl Term {
 
     /// What is done before anything else: what an earlier leader had begun and not finished is put back.
     pub async fn begin(&self) {
-        recovery::put_back_what_was_never_spawned(&self.0).await;
+        recovery::find_what_was_not_noted(&self.0).await;
     }
 
     /// Notes the ends of processes for the monitor, for as long as the term lasts. Those that are missed with the end

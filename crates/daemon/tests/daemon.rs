@@ -13,7 +13,7 @@ use catchment_instance::TickFilter;
 use catchment_model::{Code, Status};
 use catchment_settings::{clock, wake};
 use support::location::Server;
-use support::{World, lives, process, sensor, until};
+use support::{World, lives, pid_of, process, sensor, until};
 
 /// Not a test: what the processes that the tests start begin with.
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_suspended_run_loses_its_lease_and_commits_nothing() {
     world.put("a.json", "b1", "suspend");
     let run = world.run_in(RunStatus::Failure).await;
     assert!(run.problem.clone().unwrap().what.contains("lease"), "{:?}", run.problem);
-    let pid = run.pid.unwrap().to_string();
+    let pid = pid_of(&run);
     until("the process's end", async || (!lives(&pid)).then_some(())).await;
     assert!(world.ledger.run_assets(&run.run_id.to_string()).await.unwrap().is_empty());
     daemon.stop().await;
@@ -162,7 +162,7 @@ async fn a_run_that_is_deaf_to_a_cancel_is_killed_after_the_grace() {
     world.instance.command(run.run_id, Command::Cancel, None, None, clock::now()).await.unwrap();
     wake::wake(&world.home.daemon_socket());
     let canceled = world.run_in(RunStatus::Canceled).await;
-    assert!(!lives(&canceled.pid.unwrap().to_string()));
+    assert!(!lives(&pid_of(&canceled)));
     daemon.stop().await;
 }
 
@@ -290,9 +290,9 @@ async fn a_run_outlives_its_daemon_and_the_next_one_sees_it_through() {
     daemon.stop().await;
     assert!(lives(&child));
     let daemon = world.daemon(&server.url);
-    let pid = world.runs().await[0].pid.unwrap();
+    let pid: libc::pid_t = pid_of(&world.runs().await[0]).parse().unwrap();
     // SAFETY: sending a signal to the process that this test has started touches no memory.
-    unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
+    unsafe { libc::kill(pid, libc::SIGKILL) };
     let lost = world.run_in(RunStatus::Failure).await;
     assert_eq!(lost.problem.unwrap().code, Code::RunLost);
     until("the grandchild's end", async || (!lives(&child)).then_some(())).await;

@@ -4,13 +4,18 @@
 
 use std::time::Duration;
 
-use catchment_core::{EventKind, Level, NewEvent, NewRun, RunId, Selection};
+use catchment_core::instigator::InstigatorStatus;
+use catchment_core::{EventKind, Instigator, Level, NewEvent, NewRun, RunId, Selection};
 use catchment_instance::sql::SqlInstance;
-use catchment_instance::{Events as _, Instance as _, InstanceError, Leadership as _, Runs as _};
+use catchment_instance::{Events as _, Instance as _, InstanceError, Instigators as _, Leadership as _, Runs as _};
 use catchment_model::Problem;
 use catchment_settings::clock;
+use catchment_settings::wake::Hint;
 use catchment_testing::postgres::{database, psql};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
+/// What is awaited comes long before.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn refused_as_newer(opened: Result<SqlInstance, InstanceError>) {
     let error = opened.unwrap_err();
@@ -209,7 +214,35 @@ async fn a_run_that_is_made_wakes_those_who_listen() {
     let other = SqlInstance::open_postgres(&settings).await.unwrap();
     other.append(&[line("nobody waits for a line")], None).await.unwrap();
     other.enqueue(run(), clock::now()).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(20), hints.woken()).await.unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, hints.woken()).await.unwrap(), Hint::Runs);
+    instance.enqueue(run(), clock::now()).await.unwrap();
     let quiet = tokio::time::timeout(Duration::from_millis(100), hints.woken()).await;
-    assert!(quiet.is_err(), "one run is one hint");
+    assert!(quiet.is_err(), "one run is one hint, and one's own is none");
+    let sensor = Instigator::sensor("example", "watch");
+    other.set_status(&sensor, InstigatorStatus::Running, true, clock::now()).await.unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, hints.woken()).await.unwrap(), Hint::Anything);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_listens_hears_on_when_the_connection_was_lost() {
+    let settings = database();
+    let instance = SqlInstance::open_postgres(&settings).await.unwrap();
+    let other = SqlInstance::open_postgres(&settings).await.unwrap();
+    let mut hints = instance.hints().await.unwrap();
+    let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE query LIKE 'LISTEN%' AND datname = current_database()";
+    assert!(psql(&settings, ended).output().unwrap().status.success());
+    assert_eq!(tokio::time::timeout(PATIENCE, hints.woken()).await.unwrap(), Hint::Anything, "what was missed");
+    // The first is heard only where the connection stands again by then.
+    let heard = tokio::time::timeout(PATIENCE, hints.woken());
+    let said = async {
+        loop {
+            other.enqueue(run(), clock::now()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        hint = heard => assert_eq!(hint.unwrap(), Hint::Runs),
+        () = said => {}
+    }
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use catchment_core::RunId;
+use catchment_core::{Run, RunId};
 use catchment_model::Problem;
 
 pub use subprocess::SubprocessLauncher;
@@ -32,19 +32,26 @@ pub struct LaunchRequest {
     pub arguments: Vec<String>,
     /// Its environment, beside the few variables that the launcher passes on.
     pub environment: BTreeMap<String, String>,
-    /// The folder for `stdout.log` and `stderr.log`.
+    /// The folder for `stdout.log` and `stderr.log`, where the launcher itself takes the output.
     pub log_dir: PathBuf,
 }
 
 /// The process of a run, as one wants to find it again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunProcess {
     /// The run.
     pub run_id: RunId,
     /// Its epoch: processes of this or an older one are meant, never those of a newer one.
     pub epoch: i64,
-    /// Its pid, where it is known.
-    pub pid: Option<u32>,
+    /// What [`Launcher::launch`] answered, where it is known.
+    pub handle: Option<String>,
+}
+
+impl From<&Run> for RunProcess {
+    /// The process that holds the run's lease.
+    fn from(run: &Run) -> Self {
+        Self { run_id: run.run_id, epoch: run.lease_epoch, handle: run.process.clone() }
+    }
 }
 
 /// How a process is ended.
@@ -61,7 +68,7 @@ pub enum Stop {
 pub enum Liveness {
     /// It is.
     Alive,
-    /// It has ended, or its pid belongs to another process by now.
+    /// It has ended.
     Gone,
     /// This launcher cannot tell; only the lease can.
     Unknown,
@@ -74,26 +81,31 @@ pub struct Exit {
     pub run_id: RunId,
     /// The epoch that it was started with.
     pub epoch: i64,
-    /// Its pid.
-    pub pid: u32,
+    /// Its handle.
+    pub process: String,
     /// How it ended, for people: `exit status: 1`, `signal: 9 (SIGKILL)`.
     pub how: String,
 }
 
-/// Starts processes of runs and ends them.
+/// Starts processes of runs and ends them, wherever they run: here, on another host, in a cluster.
 #[async_trait]
 pub trait Launcher: Send + Sync + std::fmt::Debug {
-    /// Starts the process; answers its pid once its program runs.
+    /// Starts the process. Answers a handle: a text that any launcher of the same kind knows it by, on this host and
+    /// on others, and that nobody else reads (a process on a host, a job's name in Kubernetes, a job id of Slurm).
     ///
     /// # Errors
-    /// Where the program cannot be started or its log files cannot be made; nothing runs then.
-    async fn launch(&self, request: LaunchRequest) -> Result<u32, Problem>;
+    /// Where the process cannot be started; nothing runs then.
+    async fn launch(&self, request: LaunchRequest) -> Result<String, Problem>;
+
+    /// The handle of a process of a run, of this epoch or an older one, that was started and never noted; `None`
+    /// where there is none, or none within this launcher's sight.
+    async fn find(&self, run_id: RunId, epoch: i64) -> Option<String>;
 
     /// Ends the process and all that it has started; answers whether there was any. It does not wait for their end.
-    async fn stop(&self, process: RunProcess, how: Stop) -> bool;
+    async fn stop(&self, process: &RunProcess, how: Stop) -> bool;
 
     /// Whether the process is there.
-    async fn liveness(&self, process: RunProcess) -> Liveness;
+    async fn liveness(&self, process: &RunProcess) -> Liveness;
 
     /// Waits for the next end of a process that this launcher has started. Cancel-safe. A launcher that is not told
     /// of ends waits for ever.

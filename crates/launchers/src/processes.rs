@@ -4,12 +4,48 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::{Liveness, RunProcess, Stop};
+use catchment_core::RunId;
+
+use crate::{Liveness, Stop};
 
 /// The variable by which a process is known to belong to a run; children inherit it.
 pub(crate) const RUN_ID: &str = "CATCHMENT_RUN_ID";
 /// The variable that holds the epoch that a process was started with.
 pub(crate) const EPOCH: &str = "CATCHMENT_LEASE_EPOCH";
+
+/// Whose processes are meant: those of a run, of this epoch and older ones.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose {
+    pub(crate) run_id: RunId,
+    pub(crate) epoch: i64,
+}
+
+/// Where a pid means something: a boot of a machine, and a namespace of pids on it (pid_namespaces(7)), which a
+/// container has of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PidSpace(String);
+
+impl PidSpace {
+    /// That of this process.
+    pub(crate) fn here() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let boot = read("/proc/sys/kernel/random/boot_id");
+        let namespace = fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
+        let namespace: String = namespace.chars().filter(char::is_ascii_digit).collect();
+        let boot = boot.split('-').next().unwrap_or_default();
+        Self(format!("{}/{boot}-{namespace}", read("/proc/sys/kernel/hostname")))
+    }
+
+    /// What a process in it is known by everywhere: `pid@host/boot-namespace`.
+    pub(crate) fn handle(&self, pid: u32) -> String {
+        format!("{pid}@{}", self.0)
+    }
+
+    /// The pid, where the handle is of a process in it.
+    pub(crate) fn pid(&self, handle: &str) -> Option<u32> {
+        handle.split_once('@').filter(|(_, space)| *space == self.0)?.0.parse().ok()
+    }
+}
 
 /// What `/proc/<pid>` says of a process, as far as it may be read.
 enum Identity {
@@ -21,29 +57,26 @@ enum Identity {
     Hidden,
 }
 
-/// Whether the process that a run was last known by is there.
-pub(crate) fn liveness(process: RunProcess) -> Liveness {
-    let Some(pid) = process.pid else {
-        return if find(process).is_empty() { Liveness::Unknown } else { Liveness::Alive };
-    };
-    match identify(process, pid) {
+/// Whether a process that was a run's is still there, and still the run's.
+pub(crate) fn liveness(whose: Whose, pid: u32) -> Liveness {
+    match identify(whose, pid) {
         Identity::Ours => Liveness::Alive,
         Identity::Other => Liveness::Gone,
         Identity::Hidden => Liveness::Unknown,
     }
 }
 
-/// Signals the process groups of a run, and answers whether there were any.
-pub(crate) fn stop(process: RunProcess, how: Stop) -> bool {
+/// Signals the process groups of a run, `pid` leading one where that is known; answers whether there were any.
+pub(crate) fn stop(whose: Whose, pid: Option<u32>, how: Stop) -> bool {
     let signal = match how {
         Stop::Ask => libc::SIGTERM,
         Stop::Force => libc::SIGKILL,
     };
-    let leader = process.pid.filter(|pid| matches!(identify(process, *pid), Identity::Ours));
+    let leader = pid.filter(|pid| matches!(identify(whose, *pid), Identity::Ours));
     let targets = match leader {
         Some(pid) if is_group_leader(pid) => vec![pid],
         // The leader is gone or not known: whoever carries the run's id is of its making.
-        _ => find(process),
+        _ => find(whose),
     };
     for pid in &targets {
         let target = libc::pid_t::try_from(*pid).unwrap_or(libc::pid_t::MAX);
@@ -66,16 +99,16 @@ pub(crate) fn sweep_group(pid: u32) {
 }
 
 /// All processes that carry the run's id, with an epoch that is meant.
-fn find(process: RunProcess) -> Vec<u32> {
+pub(crate) fn find(whose: Whose) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != std::process::id() && matches!(identify(process, *pid), Identity::Ours))
+        .filter(|pid| *pid != std::process::id() && matches!(identify(whose, *pid), Identity::Ours))
         .collect()
 }
 
-fn identify(process: RunProcess, pid: u32) -> Identity {
+fn identify(whose: Whose, pid: u32) -> Identity {
     let folder = format!("/proc/{pid}");
     match stat_fields(pid) {
         Some(stat) if !stat.starts_with('Z') && !stat.starts_with('X') => {}
@@ -91,8 +124,8 @@ fn identify(process: RunProcess, pid: u32) -> Identity {
             .split(|b| *b == 0)
             .find_map(|entry| std::str::from_utf8(entry).ok()?.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
     };
-    let ours = value(RUN_ID).is_some_and(|id| id == process.run_id.to_string())
-        && value(EPOCH).and_then(|epoch| epoch.parse::<i64>().ok()).is_some_and(|epoch| epoch <= process.epoch);
+    let ours = value(RUN_ID).is_some_and(|id| id == whose.run_id.to_string())
+        && value(EPOCH).and_then(|epoch| epoch.parse::<i64>().ok()).is_some_and(|epoch| epoch <= whose.epoch);
     if ours { Identity::Ours } else { Identity::Other }
 }
 
@@ -103,6 +136,6 @@ fn stat_fields(pid: u32) -> Option<String> {
 }
 
 /// Whether the process leads its process group, the third field from the state on.
-fn is_group_leader(pid: u32) -> bool {
+pub(crate) fn is_group_leader(pid: u32) -> bool {
     stat_fields(pid).and_then(|stat| stat.split(' ').nth(2)?.parse::<u32>().ok()) == Some(pid)
 }

@@ -4,15 +4,17 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use async_trait::async_trait;
+use catchment_core::RunId;
 use catchment_model::{Code, Problem};
 use catchment_settings::{durable, task};
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 
+use crate::processes::{PidSpace, Whose};
 use crate::{Exit, LaunchRequest, Launcher, Liveness, RunProcess, Stop, processes};
 
 /// Variables that a run's process inherits; all others are kept from it.
@@ -47,21 +49,14 @@ const PASSED_ON_PREFIXES: &[&str] = &["CATCHMENT_", "MINIO_", "MONGO_", "POSTGRE
 pub struct SubprocessLauncher {
     ended: mpsc::UnboundedSender<Exit>,
     exits: Mutex<mpsc::UnboundedReceiver<Exit>>,
-    /// The folder that holds a folder of logs for each run that was launched on this host.
-    launched_here: Option<PathBuf>,
+    here: PidSpace,
 }
 
 impl SubprocessLauncher {
     /// A launcher without children.
     pub fn new() -> Self {
         let (ended, exits) = mpsc::unbounded_channel();
-        Self { ended, exits: Mutex::new(exits), launched_here: None }
-    }
-
-    /// A launcher that shares its state with those of other hosts: it says nothing of a run that has no folder of its
-    /// id in `logs`, since a pid means nothing elsewhere.
-    pub fn of_this_host(logs: impl Into<PathBuf>) -> Self {
-        Self { launched_here: Some(logs.into()), ..Self::new() }
+        Self { ended, exits: Mutex::new(exits), here: PidSpace::here() }
     }
 }
 
@@ -73,7 +68,7 @@ impl Default for SubprocessLauncher {
 
 #[async_trait]
 impl Launcher for SubprocessLauncher {
-    async fn launch(&self, request: LaunchRequest) -> Result<u32, Problem> {
+    async fn launch(&self, request: LaunchRequest) -> Result<String, Problem> {
         let child = spawn(&request).map_err(|e| {
             Problem::new(Code::Io, format!("the process of run {} cannot be started", request.run_id))
                 .place(&request.program)
@@ -82,27 +77,34 @@ impl Launcher for SubprocessLauncher {
         })?;
         // A child that was not waited for has its pid.
         let pid = child.id().unwrap_or_default();
-        task::spawn(
-            "reap",
-            reap(
-                child,
-                Exit { run_id: request.run_id, epoch: request.epoch, pid, how: String::new() },
-                self.ended.clone(),
-            ),
-        );
-        Ok(pid)
+        let handle = self.here.handle(pid);
+        let exit = Exit { run_id: request.run_id, epoch: request.epoch, process: handle.clone(), how: String::new() };
+        task::spawn("reap", reap(child, pid, exit, self.ended.clone()));
+        Ok(handle)
     }
 
-    async fn stop(&self, process: RunProcess, how: Stop) -> bool {
-        // A look through /proc takes milliseconds; a thread that cannot be had means that the runtime is ending.
-        tokio::task::spawn_blocking(move || processes::stop(process, how)).await.unwrap_or(false)
+    // A look through /proc takes milliseconds; a thread that cannot be had means that the runtime is ending.
+
+    async fn find(&self, run_id: RunId, epoch: i64) -> Option<String> {
+        let found = tokio::task::spawn_blocking(move || processes::find(Whose { run_id, epoch })).await;
+        let found = found.unwrap_or_default();
+        let leader = found.iter().find(|pid| processes::is_group_leader(**pid)).or(found.first())?;
+        Some(self.here.handle(*leader))
     }
 
-    async fn liveness(&self, process: RunProcess) -> Liveness {
-        if self.launched_here.as_ref().is_some_and(|logs| !logs.join(process.run_id.to_string()).is_dir()) {
+    async fn stop(&self, process: &RunProcess, how: Stop) -> bool {
+        let whose = Whose { run_id: process.run_id, epoch: process.epoch };
+        let pid = process.handle.as_ref().and_then(|handle| self.here.pid(handle));
+        tokio::task::spawn_blocking(move || processes::stop(whose, pid, how)).await.unwrap_or(false)
+    }
+
+    async fn liveness(&self, process: &RunProcess) -> Liveness {
+        let whose = Whose { run_id: process.run_id, epoch: process.epoch };
+        // Of a process elsewhere nothing is known here.
+        let Some(pid) = process.handle.as_ref().and_then(|handle| self.here.pid(handle)) else {
             return Liveness::Unknown;
-        }
-        tokio::task::spawn_blocking(move || processes::liveness(process)).await.unwrap_or(Liveness::Unknown)
+        };
+        tokio::task::spawn_blocking(move || processes::liveness(whose, pid)).await.unwrap_or(Liveness::Unknown)
     }
 
     async fn next_exit(&self) -> Exit {
@@ -142,7 +144,7 @@ fn log_file(folder: &Path, name: &str) -> io::Result<File> {
 }
 
 /// Waits for the end of a child, ends what it has left behind, and says so.
-async fn reap(mut child: Child, exit: Exit, ended: mpsc::UnboundedSender<Exit>) {
+async fn reap(mut child: Child, pid: u32, exit: Exit, ended: mpsc::UnboundedSender<Exit>) {
     let how = match child.wait().await {
         Ok(status) => match status.signal() {
             Some(_) => status.to_string(),
@@ -150,7 +152,7 @@ async fn reap(mut child: Child, exit: Exit, ended: mpsc::UnboundedSender<Exit>) 
         },
         Err(error) => format!("unknown: {error}"),
     };
-    processes::sweep_group(exit.pid);
+    processes::sweep_group(pid);
     if ended.send(Exit { how, ..exit }).is_err() {
         tracing::debug!(run_id = %exit.run_id, "nobody waits for the end of a run's process");
     }

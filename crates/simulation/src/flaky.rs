@@ -181,11 +181,19 @@ pass_on! { Runs {
             if answer_lost { Err(lost("answer")) } else { answer }
         }
 
-        async fn renew(&self, lease: Lease, pid: u32, until: Timestamp) -> Result<Run> {
+        async fn renew(&self, lease: Lease, until: Timestamp) -> Result<Run> {
             let answer_lost = self.way().await?;
             let before = self.newest_epoch(lease.run_id);
-            let answer = self.world.at_once(self.inner.renew(lease, pid, until));
+            let answer = self.world.at_once(self.inner.renew(lease, until));
             self.check_lease("renew", Some(lease), before, answer.is_ok());
+            if answer_lost { Err(lost("answer")) } else { answer }
+        }
+
+        async fn note_process(&self, lease: Lease, process: &str) -> Result<Run> {
+            let answer_lost = self.way().await?;
+            let before = self.newest_epoch(lease.run_id);
+            let answer = self.world.at_once(self.inner.note_process(lease, process));
+            self.check_lease("note", Some(lease), before, answer.is_ok());
             if answer_lost { Err(lost("answer")) } else { answer }
         }
 }

@@ -35,9 +35,15 @@ impl Machine {
         if let Some((run_id, epoch, process)) = self.processes().remove(&pid) {
             self.world.kill(process);
             self.world.tell(|| format!("worker {pid} is killed"));
-            let exit = Exit { run_id, epoch, pid, how: "signal: 9 (SIGKILL)".into() };
+            let exit = Exit { run_id, epoch, process: pid.to_string(), how: "signal: 9 (SIGKILL)".into() };
             self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(exit);
         }
+    }
+
+    /// The workers of a run, of this epoch and older ones.
+    fn all_of(&self, run_id: RunId, epoch: i64) -> Vec<u32> {
+        let processes = self.processes();
+        processes.iter().filter(|(_, of)| of.0 == run_id && of.1 <= epoch).map(|(pid, _)| *pid).collect()
     }
 
     /// One of the workers that live.
@@ -51,7 +57,7 @@ impl Machine {
         let pid = u32::try_from(process.0).unwrap_or(u32::MAX);
         self.processes().insert(pid, (request.run_id, request.epoch, process));
         let lease = Lease { run_id: request.run_id, epoch: request.epoch };
-        let worker = Worker::new(self.world.clone(), self.state.clone(), lease, pid);
+        let worker = Worker::new(self.world.clone(), self.state.clone(), lease);
         self.world.tell(|| format!("worker {pid} begins with epoch {}", request.epoch));
         let machine = self.clone();
         self.world.spawn(process, worker.clone().keep_lease());
@@ -59,7 +65,7 @@ impl Machine {
             worker.work().await;
             if let Some((run_id, epoch, process)) = machine.processes().remove(&pid) {
                 machine.world.kill(process);
-                let exit = Exit { run_id, epoch, pid, how: "exit status: 0".into() };
+                let exit = Exit { run_id, epoch, process: pid.to_string(), how: "exit status: 0".into() };
                 machine.ended.lock().unwrap_or_else(PoisonError::into_inner).push(exit);
             }
         });
@@ -78,31 +84,31 @@ impl std::fmt::Debug for SimLauncher {
 
 #[async_trait]
 impl Launcher for SimLauncher {
-    async fn launch(&self, request: LaunchRequest) -> Result<u32, Problem> {
+    async fn launch(&self, request: LaunchRequest) -> Result<String, Problem> {
         let world = &self.0.world;
         let delay = world.random().i64(0..20);
         world.sleep(delay).await;
         if world.happens(10) {
             return Err(Problem::new(Code::Io, "simulated: the process cannot be started"));
         }
-        Ok(self.0.begin(&request))
+        Ok(self.0.begin(&request).to_string())
     }
 
-    async fn stop(&self, process: RunProcess, how: Stop) -> bool {
-        let meant = |(run_id, epoch, _): &(RunId, i64, Process)| *run_id == process.run_id && *epoch <= process.epoch;
-        let pids: Vec<u32> = self.0.processes().iter().filter(|(_, of)| meant(of)).map(|(pid, _)| *pid).collect();
+    async fn find(&self, run_id: RunId, epoch: i64) -> Option<String> {
+        self.0.all_of(run_id, epoch).first().map(ToString::to_string)
+    }
+
+    async fn stop(&self, process: &RunProcess, how: Stop) -> bool {
+        let pids = self.0.all_of(process.run_id, process.epoch);
         if how == Stop::Force {
             pids.iter().for_each(|pid| self.0.kill(*pid));
         }
         !pids.is_empty()
     }
 
-    async fn liveness(&self, process: RunProcess) -> Liveness {
-        match process.pid {
-            Some(pid) if self.0.processes().contains_key(&pid) => Liveness::Alive,
-            Some(_) => Liveness::Gone,
-            None => Liveness::Unknown,
-        }
+    async fn liveness(&self, process: &RunProcess) -> Liveness {
+        let Some(pid) = process.handle.as_ref().and_then(|pid| pid.parse().ok()) else { return Liveness::Unknown };
+        if self.0.processes().contains_key(&pid) { Liveness::Alive } else { Liveness::Gone }
     }
 
     async fn next_exit(&self) -> Exit {

@@ -23,7 +23,6 @@ pub struct Worker {
     world: Arc<World>,
     state: SharedInstance,
     lease: Lease,
-    pid: u32,
     halted: Arc<AtomicBool>,
     canceled: Arc<AtomicBool>,
 }
@@ -38,8 +37,8 @@ enum Over {
 
 impl Worker {
     /// A process of a run, with the lease that it was started with.
-    pub fn new(world: Arc<World>, state: SharedInstance, lease: Lease, pid: u32) -> Self {
-        Self { world, state, lease, pid, halted: Arc::default(), canceled: Arc::default() }
+    pub fn new(world: Arc<World>, state: SharedInstance, lease: Lease) -> Self {
+        Self { world, state, lease, halted: Arc::default(), canceled: Arc::default() }
     }
 
     /// Renews the lease until the process ends.
@@ -47,7 +46,7 @@ impl Worker {
         loop {
             self.world.sleep(2_000).await;
             let until = ahead(&self.world, 10);
-            match self.state.renew(self.lease, self.pid, until).await {
+            match self.state.renew(self.lease, until).await {
                 Ok(run) if run.status == RunStatus::Canceling => self.canceled.store(true, Ordering::Relaxed),
                 Ok(run) if run.status.is_final() => self.halted.store(true, Ordering::Relaxed),
                 Ok(_) | Err(InstanceError::Database(_)) => {}

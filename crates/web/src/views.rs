@@ -54,7 +54,7 @@ pub struct RunView {
     /// The run that it runs again.
     pub parent_run_id: Option<String>,
     /// The process that holds its lease, where one is known.
-    pub pid: Option<u32>,
+    pub process: Option<String>,
     /// The epoch of the newest lease.
     pub lease_epoch: i64,
     /// Why it failed.
@@ -83,7 +83,7 @@ impl RunView {
             started_at: run.started_at,
             ended_at: run.ended_at,
             parent_run_id: run.parent_run_id.map(|id| id.to_string()),
-            pid: run.pid,
+            process: run.process,
             lease_epoch: run.lease_epoch,
             problem: run.problem,
             run_config: whole.then_some(run.run_config),

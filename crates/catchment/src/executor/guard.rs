@@ -84,7 +84,7 @@ impl Keeper {
     }
 
     async fn renew(&self) -> Result<Option<Run>, InstanceError> {
-        self.instance.renew(self.lease, std::process::id(), clock::now() + AHEAD).await.map(Some)
+        self.instance.renew(self.lease, clock::now() + AHEAD).await.map(Some)
     }
 
     async fn look(&self) -> Result<Option<Run>, InstanceError> {

@@ -149,7 +149,7 @@ fn run(job: &str) -> Run {
         ended_at: None,
         lease_epoch: 1,
         lease_until: None,
-        pid: None,
+        process: None,
         problem: None,
     }
 }

@@ -165,7 +165,12 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     }
 }
 
-/// Whether a process lives.
+/// The pid of a run's process, out of the handle of the subprocess launcher.
+pub(crate) fn pid_of(run: &Run) -> String {
+    run.process.as_ref().and_then(|handle| handle.split_once('@')).unwrap().0.to_owned()
+}
+
+/// Whether a process is there and no zombie.
 pub(crate) fn lives(pid: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
 }

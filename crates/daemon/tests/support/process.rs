@@ -99,7 +99,7 @@ impl Process {
         let mut doc = RunDoc::starting(new_id(now), id, "spatial_asset_job".into(), self.lease.epoch);
         doc.expected_outputs = vec!["raw_spatial_asset".into()];
         self.ledger.open_run(doc).await.unwrap();
-        self.instance.renew(self.lease, std::process::id(), until).await.unwrap();
+        self.instance.renew(self.lease, until).await.unwrap();
     }
 
     async fn end(&self) {
@@ -113,7 +113,7 @@ impl Process {
         println!("\nsaid: {}", child.id().unwrap());
         loop {
             let until = clock::now() + SignedDuration::from_millis(1500);
-            self.instance.renew(self.lease, std::process::id(), until).await.unwrap();
+            self.instance.renew(self.lease, until).await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

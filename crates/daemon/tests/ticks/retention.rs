@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use catchment_core::{EventKind, Instigator, Level, NewEvent, RunStatus};
 use catchment_core::definitions::SensorKind;
 use catchment_core::instigator::TickStatus;
 use catchment_core::sensor::SensorResult;
+use catchment_core::{EventKind, Instigator, Level, NewEvent, RunStatus};
 use catchment_daemon::retention::Retention;
 use catchment_instance::AutomationRecord;
 

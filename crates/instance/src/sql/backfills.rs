@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use catchment_core::backfill::{Backfill, BackfillId, NewBackfill};
+use catchment_settings::wake::Hint;
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
@@ -21,7 +22,7 @@ impl Backfills for SqlInstance {
         sql.bind(&backfill.id.0).push(", ").bind(&backfill.location).push(", ").bind(to_json(&backfill)?);
         sql.push(", 'REQUESTED', 'null', 1, ").bind(now.as_microsecond()).push(") ON CONFLICT (id) DO NOTHING");
         if sql.execute(&mut *tx).await? == 1 {
-            tx.hint();
+            tx.hint(Hint::Runs);
         }
         let stored = select(&mut tx, &backfill.id).await?.ok_or_else(|| not_found(&backfill.id))?;
         tx.commit().await?;
@@ -69,7 +70,7 @@ impl Backfills for SqlInstance {
         if changed == 0 {
             return Err(InstanceError::Changed(format!("backfill {id}")));
         }
-        tx.hint();
+        tx.hint(Hint::Runs);
         tx.commit().await?;
         Ok(stored)
     }

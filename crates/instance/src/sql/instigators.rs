@@ -5,6 +5,7 @@ use catchment_core::instigator::{InstigatorKind, InstigatorState, InstigatorStat
 use catchment_core::sensor::{Claim, ClaimKey, SensorResult};
 use catchment_core::{Instigator, RunId};
 use catchment_model::Problem;
+use catchment_settings::wake::Hint;
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
@@ -43,7 +44,7 @@ impl Instigators for SqlInstance {
         );
         sql.execute(&mut *tx).await?;
         let state = select(&mut tx, instigator).await?;
-        tx.hint();
+        tx.hint(Hint::Anything);
         tx.commit().await?;
         Ok(state)
     }
@@ -51,6 +52,7 @@ impl Instigators for SqlInstance {
     async fn set_cursor(&self, instigator: &Instigator, cursor: Option<&str>) -> Result<()> {
         let mut tx = self.begin_write().await?;
         write_cursor(&mut tx, instigator, cursor).await?;
+        tx.hint(Hint::Anything);
         tx.commit().await
     }
 
@@ -191,7 +193,7 @@ impl SqlInstance {
         }
         ticks::end(&mut tx, &admitted.tick).await?;
         if admitted.tick.run_ids.len() > before {
-            tx.hint();
+            tx.hint(Hint::Runs);
         }
         tx.commit().await?;
         Ok(admitted)

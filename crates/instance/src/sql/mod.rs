@@ -42,8 +42,10 @@ use std::sync::atomic::AtomicI64;
 use async_trait::async_trait;
 use catchment_core::{EventKind, NewEvent};
 use catchment_settings::PostgresSettings;
-use sqlx::{Any, AssertSqlSafe, Transaction};
+use catchment_settings::wake::Hint;
+use sqlx::{Any, Transaction};
 use sqlx::{AnyConnection, AnyPool};
+use uuid::Uuid;
 
 pub(crate) use dialect::Dialect;
 pub use hints::Hints;
@@ -61,6 +63,8 @@ pub struct SqlInstance {
 
 #[derive(Debug)]
 struct Shared {
+    /// Tells the hints of this handle from those of others.
+    id: Uuid,
     postgres: Option<PostgresSettings>,
     dialect: Dialect,
     writers: AnyPool,
@@ -73,7 +77,7 @@ struct Shared {
 #[async_trait]
 impl Instance for SqlInstance {
     async fn hints(&self) -> Result<Hints> {
-        Hints::listen(self.shared.postgres.as_ref()).await
+        Hints::listen(&self.shared).await
     }
 
     fn fenced(&self, epoch: i64) -> SharedInstance {
@@ -114,7 +118,7 @@ impl SqlInstance {
             Dialect::Sqlite => self.shared.writers.begin_with("BEGIN IMMEDIATE").await?,
             Dialect::Postgres => self.shared.writers.begin().await?,
         };
-        Ok(WriteTx { tx, dialect, hint: false })
+        Ok(WriteTx { tx, dialect, own: self.shared.id, hint: None })
     }
 }
 
@@ -123,7 +127,9 @@ impl SqlInstance {
 pub(crate) struct WriteTx {
     tx: Transaction<'static, Any>,
     dialect: Dialect,
-    hint: bool,
+    /// Whose hints it gives.
+    own: Uuid,
+    hint: Option<Hint>,
 }
 
 impl WriteTx {
@@ -144,19 +150,23 @@ impl WriteTx {
     }
 
     /// Those who wait for something to do are told when this is committed.
-    pub(crate) fn hint(&mut self) {
-        self.hint = true;
+    pub(crate) fn hint(&mut self, what: Hint) {
+        self.hint = self.hint.max(Some(what));
     }
 
     /// The same, where an event is one that somebody waits for.
     fn hint_of(&mut self, events: &[NewEvent]) {
-        self.hint |= events.iter().any(|e| e.kind == EventKind::AssetMaterialization);
+        if events.iter().any(|e| e.kind == EventKind::AssetMaterialization) {
+            self.hint(Hint::Runs);
+        }
     }
 
     /// Makes it last.
     pub(crate) async fn commit(mut self) -> Result<()> {
-        if self.hint && self.dialect == Dialect::Postgres {
-            sqlx::query(AssertSqlSafe(format!("NOTIFY {}", dialect::CHANNEL))).execute(&mut *self.tx).await?;
+        if let Some(hint) = self.hint.filter(|_| self.dialect == Dialect::Postgres) {
+            let mut sql = Sql::new("SELECT CAST(pg_notify(");
+            sql.bind(dialect::CHANNEL).push(", ").bind(hints::payload(self.own, hint)).push(") AS TEXT)");
+            sql.execute(&mut *self.tx).await?;
         }
         Ok(self.tx.commit().await?)
     }

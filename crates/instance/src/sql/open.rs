@@ -11,6 +11,7 @@ use catchment_settings::{PostgresSettings, clock};
 use sqlx::AnyPool;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _};
+use uuid::Uuid;
 
 use super::{Dialect, Shared, SqlInstance, schema};
 use crate::{InstanceError, Result};
@@ -43,6 +44,7 @@ impl SqlInstance {
         let readers = sqlite_pool(text, "ro", READERS)?;
         let address = text.to_owned();
         let shared = Shared {
+            id: Uuid::new_v4(),
             postgres: None,
             dialect: Dialect::Sqlite,
             writers,
@@ -86,6 +88,7 @@ impl SqlInstance {
         }
         schema::migrate(&pool, Dialect::Postgres, &address).await?;
         let shared = Shared {
+            id: Uuid::new_v4(),
             postgres: Some(settings.clone()),
             dialect: Dialect::Postgres,
             writers: pool.clone(),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use catchment_settings::wake::Hint;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
@@ -15,6 +16,7 @@ impl Partitions for SqlInstance {
     async fn add_partitions(&self, definition: &str, keys: &[String]) -> Result<Vec<String>> {
         let mut tx = self.begin_write().await?;
         let new = add(&mut tx, definition, keys).await?;
+        tx.hint(Hint::Anything);
         tx.commit().await?;
         Ok(new)
     }
@@ -22,6 +24,7 @@ impl Partitions for SqlInstance {
     async fn delete_partitions(&self, definition: &str, keys: &[String]) -> Result<Vec<String>> {
         let mut tx = self.begin_write().await?;
         let gone = delete(&mut tx, definition, keys).await?;
+        tx.hint(Hint::Anything);
         tx.commit().await?;
         Ok(gone)
     }

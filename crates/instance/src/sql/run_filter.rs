@@ -1,5 +1,7 @@
 //! Which runs: statements for pages, counts and the completion of tags.
 
+use catchment_core::RunStatus;
+
 use super::Sql;
 use super::run_rows::RUN_COLUMNS;
 use crate::RunFilter;
@@ -36,8 +38,16 @@ pub(super) fn page(filter: &RunFilter, before: Option<i64>, limit: u32) -> Sql {
     sql
 }
 
-/// How many runs there are.
+/// How many runs there are. Those of one tag are counted in its index.
 pub(super) fn count(filter: &RunFilter) -> Sql {
+    let rest = RunFilter { tags: Vec::new(), ..filter.clone() };
+    if let [(key, value)] = filter.tags.as_slice()
+        && rest == RunFilter::default()
+    {
+        let mut sql = Sql::new("SELECT count(*) FROM run_tags WHERE key = ");
+        sql.bind(key.as_str()).push(" AND value = ").bind(value.as_str());
+        return sql;
+    }
     let mut sql = Sql::new("SELECT count(*) FROM runs WHERE 1 = 1");
     conditions(&mut sql, filter);
     sql
@@ -57,9 +67,15 @@ fn conditions(sql: &mut Sql, filter: &RunFilter) {
             sql.push(" AND ").push(column).push(" = ").bind(value.as_str());
         }
     }
+    // Nearly all runs end well. The others are few: each is asked for its tags, of which nearly all runs may have some.
+    let few = !filter.statuses.is_empty() && !filter.statuses.contains(&RunStatus::Success);
     for (key, value) in &filter.tags {
-        sql.push(" AND seq IN (SELECT seq FROM run_tags WHERE key = ").bind(key.as_str());
-        sql.push(" AND value = ").bind(value.as_str()).push(")");
+        sql.push(if few {
+            " AND EXISTS (SELECT 1 FROM run_tags AS t WHERE t.seq = runs.seq"
+        } else {
+            " AND seq IN (SELECT t.seq FROM run_tags AS t WHERE 1 = 1"
+        });
+        sql.push(" AND t.key = ").bind(key.as_str()).push(" AND t.value = ").bind(value.as_str()).push(")");
     }
     if let Some(after) = filter.created_after {
         sql.push(" AND created_at >= ").bind(after.as_microsecond());

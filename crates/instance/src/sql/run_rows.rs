@@ -2,6 +2,7 @@
 
 use catchment_core::state::{Command, transition};
 use catchment_core::{EventKind, Level, NewEvent, NewRun, Run, RunId, RunKey, RunStatus};
+use catchment_settings::wake::Hint;
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
@@ -11,7 +12,7 @@ use super::{Sql, WriteTx, events, texts};
 use crate::{InstanceError, Lease, Result};
 
 pub(super) const RUN_COLUMNS: &str = "run_id, job_name, location, status, run_config, tags, partition_key, selection, \
-     parent_run_id, root_run_id, created_at, launched_at, started_at, ended_at, lease_epoch, lease_until, pid, problem";
+     parent_run_id, root_run_id, created_at, launched_at, started_at, ended_at, lease_epoch, lease_until, process, problem";
 /// Runs that are not final: the condition of the index `runs_live`.
 pub(super) const LIVE: &str = "status NOT IN ('SUCCESS', 'FAILURE', 'CANCELED')";
 
@@ -34,7 +35,7 @@ pub(super) fn run(row: &AnyRow) -> Result<Run> {
         ended_at: rows::optional_time(row, "ended_at")?,
         lease_epoch: row.try_get("lease_epoch")?,
         lease_until: rows::optional_time(row, "lease_until")?,
-        pid: row.try_get::<Option<i64>, _>("pid")?.and_then(|pid| u32::try_from(pid).ok()),
+        process: row.try_get("process")?,
         problem: rows::optional_json(row, "problem")?,
     })
 }
@@ -75,7 +76,7 @@ pub(super) fn apply(run: &mut Run, status: RunStatus, command: &Command, until: 
             run.lease_epoch += 1;
             run.launched_at = Some(now);
             run.lease_until = until;
-            run.pid = None;
+            run.process = None;
         }
         Command::Start => {
             run.started_at = Some(now);
@@ -85,7 +86,7 @@ pub(super) fn apply(run: &mut Run, status: RunStatus, command: &Command, until: 
             run.lease_epoch += 1;
             run.launched_at = None;
             run.lease_until = None;
-            run.pid = None;
+            run.process = None;
         }
         Command::ForceCancel => run.lease_epoch += 1,
         Command::Fail(problem) if status == RunStatus::Failure => run.problem = Some(problem.clone()),
@@ -146,7 +147,7 @@ pub(super) async fn insert(tx: &mut WriteTx, run: NewRun, now: Timestamp) -> Res
         ended_at: None,
         lease_epoch: 0,
         lease_until: None,
-        pid: None,
+        process: None,
         problem: None,
     };
     let mut sql = Sql::new(
@@ -162,7 +163,7 @@ pub(super) async fn insert(tx: &mut WriteTx, run: NewRun, now: Timestamp) -> Res
     let seq: i64 = sql.one(&mut **tx).await?.try_get(0)?;
     insert_tags(tx, seq, &run).await?;
     events::insert(tx, &[state_event(run.run_id, kind, &Command::Enqueue, now)]).await?;
-    tx.hint();
+    tx.hint(Hint::Runs);
     Ok(run)
 }
 
@@ -197,7 +198,7 @@ pub(super) async fn update(tx: &mut WriteTx, run: &Run) -> Result<()> {
     sql.bind(run.status.as_str()).push(", launched_at = ").bind(micros(run.launched_at));
     sql.push(", started_at = ").bind(micros(run.started_at)).push(", ended_at = ").bind(micros(run.ended_at));
     sql.push(", lease_epoch = ").bind(run.lease_epoch).push(", lease_until = ").bind(micros(run.lease_until));
-    sql.push(", pid = ").bind(run.pid.map(i64::from));
+    sql.push(", process = ").bind(run.process.as_deref());
     sql.push(", problem = ").bind(to_optional_json(run.problem.as_ref())?);
     sql.push(" WHERE run_id = ").bind(run.run_id.to_string());
     sql.execute(&mut **tx).await?;

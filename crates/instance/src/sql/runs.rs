@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use catchment_core::state::{Command, Refused, transition};
 use catchment_core::{NewRun, Run, RunId, RunKey};
+use catchment_settings::wake::Hint;
 use jiff::Timestamp;
 use sqlx::Row as _;
 
@@ -78,17 +79,26 @@ impl Runs for SqlInstance {
             checks::run_ended(&mut tx, &run).await?;
         }
         events::insert(&mut tx, &[run_rows::state_event(run_id, kind, &command, now)]).await?;
-        tx.hint();
+        tx.hint(Hint::Runs);
         tx.commit().await?;
         Ok(run)
     }
 
-    async fn renew(&self, lease: Lease, pid: u32, until: Timestamp) -> Result<Run> {
+    async fn note_process(&self, lease: Lease, process: &str) -> Result<Run> {
         let mut tx = self.begin_write().await?;
         let mut run = hold_lease(&mut tx, lease).await?;
         if !run.status.is_final() {
-            run.pid = Some(pid);
-            // Whoever looks further ahead wins: the launcher and the process both renew at the start.
+            run.process = Some(process.to_owned());
+            run_rows::update(&mut tx, &run).await?;
+            tx.commit().await?;
+        }
+        Ok(run)
+    }
+
+    async fn renew(&self, lease: Lease, until: Timestamp) -> Result<Run> {
+        let mut tx = self.begin_write().await?;
+        let mut run = hold_lease(&mut tx, lease).await?;
+        if !run.status.is_final() {
             run.lease_until = run.lease_until.max(Some(until));
             run_rows::update(&mut tx, &run).await?;
             tx.commit().await?;

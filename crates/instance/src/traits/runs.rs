@@ -86,7 +86,10 @@ pub trait Runs: Send + Sync {
     ) -> Result<Run>;
     /// Prolongs a lease (never shortens it) and says what its holder must know: the run with its status (a cancel
     /// shows here). The lease of a run that has ended is left as it is.
-    async fn renew(&self, lease: Lease, pid: u32, until: Timestamp) -> Result<Run>;
+    async fn renew(&self, lease: Lease, until: Timestamp) -> Result<Run>;
+    /// Notes what the launcher knows the process by that holds the lease; answers the run. One that has ended is left
+    /// as it is.
+    async fn note_process(&self, lease: Lease, process: &str) -> Result<Run>;
     /// Takes the run from whoever holds it: the epoch rises, the lease ends. Answers the new epoch. Refused where
     /// the run has ended.
     async fn revoke(&self, run_id: RunId, now: Timestamp) -> Result<i64>;

@@ -38,6 +38,7 @@ macro_rules! suite {
             a_newer_epoch_shuts_the_old_process_out,
             a_run_that_never_started_is_put_back_and_the_late_process_is_refused,
             a_lease_is_prolonged_and_never_shortened,
+            the_process_of_a_run_is_noted_until_another_may_hold_its_lease,
             a_queued_run_is_cancelled_at_once_and_a_live_one_shows_it_to_its_holder,
             a_run_that_has_ended_takes_nothing_more,
             an_unknown_run_is_not_found_and_a_known_id_is_refused,

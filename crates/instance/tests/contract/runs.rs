@@ -77,7 +77,7 @@ pub(crate) async fn a_newer_epoch_shuts_the_old_process_out(backend: &dyn Backen
     let newest = instance.revoke(run.run_id, at(20)).await.unwrap();
     assert_eq!(newest, lease.epoch + 1);
     let lost = |e: &InstanceError| matches!(e, InstanceError::LeaseLost { newest: n, .. } if *n == newest);
-    assert!(lost(&instance.renew(lease, 1, at(30)).await.unwrap_err()));
+    assert!(lost(&instance.renew(lease, at(30)).await.unwrap_err()));
     assert!(lost(&instance.command(run.run_id, Command::Succeed, Some(lease), None, at(21)).await.unwrap_err()));
     let event = instance.run_events(run.run_id, 0, 1).await.unwrap().remove(0).event;
     assert!(lost(&instance.append(std::slice::from_ref(&event), Some(lease)).await.unwrap_err()));
@@ -107,11 +107,24 @@ pub(crate) async fn a_run_that_never_started_is_put_back_and_the_late_process_is
 pub(crate) async fn a_lease_is_prolonged_and_never_shortened(backend: &dyn Backend) {
     let instance = backend.open().await;
     let (_, lease) = launched(&instance).await;
-    let run = instance.renew(lease, 77, at(30)).await.unwrap();
-    assert_eq!((run.lease_until, run.pid), (Some(at(30)), Some(77)));
-    let run = instance.renew(lease, 77, at(25)).await.unwrap();
+    let run = instance.renew(lease, at(30)).await.unwrap();
+    assert_eq!(run.lease_until, Some(at(30)));
+    let run = instance.renew(lease, at(25)).await.unwrap();
     assert_eq!(run.lease_until, Some(at(30)));
     assert_eq!(instance.run(lease.run_id).await.unwrap().unwrap(), run);
+}
+
+pub(crate) async fn the_process_of_a_run_is_noted_until_another_may_hold_its_lease(backend: &dyn Backend) {
+    let instance = backend.open().await;
+    let (run, lease) = launched(&instance).await;
+    assert_eq!(run.process, None);
+    let noted = instance.note_process(lease, "job/catchment-17").await.unwrap();
+    assert_eq!((noted.process.as_deref(), noted.lease_until), (Some("job/catchment-17"), run.lease_until));
+    assert_eq!(instance.run(run.run_id).await.unwrap().unwrap(), noted);
+    let run = instance.command(run.run_id, Command::Requeue, Some(lease), None, at(20)).await.unwrap();
+    assert_eq!(run.process, None);
+    let error = instance.note_process(lease, "job/catchment-17").await.unwrap_err();
+    assert!(matches!(error, InstanceError::LeaseLost { .. }), "{error}");
 }
 
 pub(crate) async fn a_queued_run_is_cancelled_at_once_and_a_live_one_shows_it_to_its_holder(backend: &dyn Backend) {
@@ -121,7 +134,7 @@ pub(crate) async fn a_queued_run_is_cancelled_at_once_and_a_live_one_shows_it_to
     assert_eq!((queued.status, queued.ended_at), (RunStatus::Canceled, Some(at(1))));
     let (run, lease) = started(&instance).await;
     instance.command(run.run_id, Command::Cancel, None, None, at(3)).await.unwrap();
-    assert_eq!(instance.renew(lease, 7, at(13)).await.unwrap().status, RunStatus::Canceling);
+    assert_eq!(instance.renew(lease, at(13)).await.unwrap().status, RunStatus::Canceling);
     let run = instance.command(run.run_id, Command::Canceled, Some(lease), None, at(4)).await.unwrap();
     assert_eq!(run.status, RunStatus::Canceled);
 }
@@ -135,7 +148,7 @@ pub(crate) async fn a_run_that_has_ended_takes_nothing_more(backend: &dyn Backen
         assert!(matches!(error, InstanceError::Refused(_)), "{error}");
     }
     assert!(matches!(instance.revoke(run.run_id, at(4)).await.unwrap_err(), InstanceError::Refused(_)));
-    assert_eq!(instance.renew(lease, 7, at(50)).await.unwrap(), ended);
+    assert_eq!(instance.renew(lease, at(50)).await.unwrap(), ended);
     assert_eq!(instance.run_events(run.run_id, 0, 100).await.unwrap().len(), 4);
 }
 

@@ -24,7 +24,7 @@ CREATE TABLE runs (
     ended_at      INTEGER,
     lease_epoch   INTEGER NOT NULL DEFAULT 0,
     lease_until   INTEGER,
-    pid           INTEGER,
+    process       TEXT,
     problem       TEXT,
     -- Whether its log lines were removed.
     log_purged    INTEGER NOT NULL DEFAULT 0
