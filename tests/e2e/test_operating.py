@@ -73,11 +73,15 @@ def test_a_sensor_goes_on_from_the_cursor_that_it_is_given(bench):
     wait_for(lambda: run_keys(bench), saying="the sensor asked for nothing")
     assert run_keys(bench)[0] == "n42"
     bench.cli("sensor", "stop", "counting_sensor")
+    # Nothing of it is under way after a restart.
+    bench.stop()
+    bench.start()
+    before = run_keys(bench)
+    assert instigator(bench, "sensor", "counting_sensor")["cursor"] == before[-1].removeprefix("n")
     assert bench.cli("sensor", "cursor", "set", "counting_sensor")["cursor"] is None
-    before = len(run_keys(bench))
     bench.cli("sensor", "start", "counting_sensor")
-    wait_for(lambda: len(run_keys(bench)) > before, saying="the sensor asked for nothing after the reset")
-    assert run_keys(bench)[before] == "n1"
+    wait_for(lambda: run_keys(bench) > before, saying="the sensor asked for nothing after the reset")
+    assert run_keys(bench)[len(before)] == "n1"
 
 
 def test_a_cursor_that_is_set_while_a_tick_is_under_way_is_not_lost(bench):
@@ -244,11 +248,13 @@ def test_a_paused_backfill_asks_for_no_further_run_until_it_is_resumed(bare_home
 
 @pytest.mark.parametrize("paused", [False, True], ids=["at-work", "paused"])
 def test_a_cancelled_backfill_ends_its_runs_and_asks_for_no_other(bench, paused):
-    bench.cli("pool", "set", "narrow", 1)
+    bench.cli("pool", "set", "narrow", 0)
     backfill = bench.cli("backfill", "create", "--job", "parts")["id"]
     wait_for(lambda: len(runs(bench, "parts")) == len(PARTS), saying="its runs were not asked for")
     if paused:
         bench.cli("backfill", "pause", backfill)
+    bench.cli("pool", "set", "narrow", 1)
+    wait_for(lambda: len(partitions(bench, "QUEUED")) < len(PARTS), saying="none of its runs began")
     assert bench.cli("backfill", "cancel", backfill)["status"] == "CANCELING"
     ended = wait_for(lambda: (found := bench.cli("backfill", "show", backfill))["ended_at"] and found, saying="it did not end")
     assert ended["status"] == "CANCELED"
@@ -553,8 +559,9 @@ def test_a_reserved_tag_whose_value_means_nothing_is_refused(bench):
 
 def test_an_unknown_field_of_a_request_is_refused_and_changes_nothing(bench):
     pools = bench.cli("pool", "set", "gpu", 2)
-    answers = [answer(bench, "POST", path, body)[0] for path, body in (
-        ("/pools/gpu", {"limt": 5}), ("/jobs/chain/launch", {"config": {}}), ("/backfills", {"job": "parts", "partition": ["a"]}))]
+    misspelt = [("/pools/gpu", {"limt": 5}), ("/jobs/chain/launch", {"config": {}}),
+                ("/backfills", {"job": "parts", "partition": ["a"]})]
+    answers = [answer(bench, "POST", path, body)[0] for path, body in misspelt]
     assert bench.cli("pool", "list") == pools, "a typing error has taken the limit away"
     assert all(status in (400, 422) for status in answers), answers
 

@@ -135,7 +135,8 @@ impl SensorDefinition {
         self
     }
 
-    /// The least time between two evaluations that nothing woke, in seconds (default 30).
+    /// The least time between two evaluations, in seconds, whatever happens outside. Without one, the sensor is evaluated
+    /// as soon as something wakes it, and else at the daemon's interval (30 s).
     pub fn minimum_interval_s(mut self, seconds: u32) -> Self {
         self.spec.minimum_interval_s = seconds;
         self
@@ -160,7 +161,7 @@ impl SensorDefinition {
 }
 
 fn spec(name: &str, kind: SensorKind) -> SensorSpec {
-    SensorSpec { name: name.to_owned(), kind, minimum_interval_s: 30, ..SensorSpec::default() }
+    SensorSpec { name: name.to_owned(), kind, ..SensorSpec::default() }
 }
 
 /// A sensor without its function.
@@ -203,7 +204,8 @@ impl SensorBuilder {
         self
     }
 
-    /// The least time between two evaluations that nothing woke, in seconds (default 30).
+    /// The least time between two evaluations, in seconds, whatever happens outside. Without one, the sensor is evaluated
+    /// as soon as something wakes it, and else at the daemon's interval (30 s).
     pub fn minimum_interval_s(mut self, seconds: u32) -> Self {
         self.spec.minimum_interval_s = seconds;
         self

@@ -177,7 +177,8 @@ pub struct SensorSpec {
     pub jobs: Vec<String>,
     /// The assets that it may ask for.
     pub assets: Vec<String>,
-    /// The least time between two evaluations that nothing woke, in seconds; 0 takes the daemon's.
+    /// The least time between two evaluations, in seconds, whatever happens outside. 0: no least time; the daemon's own
+    /// interval is only how long it waits where nothing wakes the sensor.
     pub minimum_interval_s: u32,
     /// Whether it runs unless someone has stopped it.
     pub running_by_default: bool,

@@ -103,8 +103,9 @@ attribute! {
     /// or `Option` of them, a `SkipReason`, or nothing.
     ///
     /// Arguments: `name = "s"` (default: the function's name), `jobs = ["j"]`, `assets = ["a"]` (what it may ask for),
-    /// `minimum_interval_s = 30`, `watch = "inbox"` (the resource, a `PathBuf`, that says in which folder a
-    /// change wakes it at once), `default = running` or `stopped`. The doc comment is the description.
+    /// `minimum_interval_s = 30` (never sooner than that after the last time; default: as soon as something wakes it, and
+    /// else every 30 s), `watch = "inbox"` (the resource, a `PathBuf`, that says in which folder a change wakes it at
+    /// once), `default = running` or `stopped`. The doc comment is the description.
     sensor: function::Function => instigate::sensor
 }
 

@@ -37,7 +37,7 @@ async fn inbox(ctx: ResourceContext) -> Result<PathBuf, Problem> {
 }
 
 /// Asks for a run of `one_op` for each file of the folder.
-#[sensor(jobs = ["one_op"], minimum_interval_s = 30, watch = "inbox")]
+#[sensor(jobs = ["one_op"], watch = "inbox")]
 async fn folder_sensor(inbox: Res<PathBuf>) -> Result<Result<Vec<RunRequest>, SkipReason>, Problem> {
     let files = std::fs::read_dir(&*inbox)?.filter_map(|file| file.ok()?.file_name().into_string().ok());
     let requests: Vec<_> = files.map(RunRequest::new).collect();

@@ -21,7 +21,7 @@ const READING: usize = 16;
 
 /// Admits every manifest that lies in the inbox. One that is invalid is refused with all its faults and does not use
 /// its `batch_id` up. Whether an object was handled before is the state's to say, by its key and ETag.
-#[catchment::sensor(jobs = ["spatial_asset_job"], minimum_interval_s = 30, default = running)]
+#[catchment::sensor(jobs = ["spatial_asset_job"], default = running)]
 pub async fn manifest_sensor(_ctx: SensorContext, landing: Res<Store>) -> Result<SensorResult, Problem> {
     let store: &Store = &landing;
     let listed: Vec<Listed> = store

@@ -20,12 +20,14 @@ use catchment_core::instigator::InstigatorState;
 use catchment_core::sensor::{Claim, ClaimOutcome, SensorInput, SensorResult};
 use catchment_core::{NewEvent, RunId};
 use catchment_model::{Code, Problem};
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::automation::Automation;
 use crate::context::Context;
 use crate::evaluation::{Failed, Ticks, complete};
 use crate::locations::LocationState;
+use crate::monitor::later;
 use crate::reconcile::{Reconcile, backoff};
 
 /// How many claims are finished in one call.
@@ -40,6 +42,8 @@ pub struct Sensor {
     away: bool,
     /// How often in a row claims were left unfinished.
     unfinished: u32,
+    /// Until when it rests, where its definition sets the least time between two evaluations.
+    rests_until: Option<Timestamp>,
     /// What it has seen of the event log, where it follows it.
     place: followed::Place,
     automation: Automation,
@@ -56,6 +60,7 @@ impl Sensor {
             spec,
             away: false,
             unfinished: 0,
+            rests_until: None,
             place: followed::Place::default(),
             lag: Arc::default(),
         }
@@ -81,6 +86,9 @@ impl Sensor {
         if matches!(self.spec.kind, SensorKind::Automation { .. }) {
             return self.automation.step(&self.spec, &location).await;
         }
+        if let Some(left) = self.rest() {
+            return Ok(left);
+        }
         if self.away {
             self.measure_away().await?;
             // Whoever keeps the locations says when it is back; until then each sensor need not ask for itself.
@@ -91,10 +99,25 @@ impl Sensor {
             tracing::info!(sensor = %self.ticks.instigator, "the code location is back");
             self.away = false;
         }
-        match &self.spec.kind {
+        let wait = match &self.spec.kind {
             SensorKind::RunStatus { .. } | SensorKind::Asset { .. } => self.follow(&location).await,
             SensorKind::Standard | SensorKind::Automation { .. } => self.look_outside(&location).await,
+        }?;
+        if self.spec.minimum_interval_s > 0 && wait >= self.interval() {
+            self.rests_until = Some(later(self.ticks.context.now(), self.interval()));
         }
+        Ok(wait)
+    }
+
+    /// How long it still rests, something having woken it before its time. A clock that was set back does not prolong it.
+    fn rest(&mut self) -> Option<Duration> {
+        let left = self.rests_until?.duration_since(self.ticks.context.now());
+        let left = Duration::try_from(left).unwrap_or_default().min(self.interval());
+        if left.is_zero() {
+            self.rests_until = None;
+            return None;
+        }
+        Some(left)
     }
 
     fn location(&self) -> Result<Arc<LocationState>, Problem> {

@@ -146,6 +146,25 @@ async fn more_is_asked_for_at_once_and_otherwise_at_the_interval() {
 }
 
 #[tokio::test]
+async fn what_wakes_a_sensor_does_not_shorten_the_interval_that_its_definition_sets() {
+    let mut snapshot = sensors([("watch", SensorKind::Standard), ("slow", SensorKind::Standard)]);
+    snapshot.sensors[1].minimum_interval_s = 300;
+    let stage = Stage::new(snapshot).await;
+    let (mut watch, mut slow) = (stage.sensor("watch"), stage.sensor("slow"));
+    for passed in [0, 100, 199] {
+        stage.pass(seconds(passed));
+        watch.step().await.unwrap();
+        slow.step().await.unwrap();
+    }
+    assert_eq!(slow.step().await.unwrap(), seconds(1));
+    let ticks = async |name| stage.ticks(&Instigator::sensor(LOCATION, name)).await.len();
+    assert_eq!((ticks("watch").await, ticks("slow").await), (3, 1));
+    stage.pass(seconds(1));
+    slow.step().await.unwrap();
+    assert_eq!(ticks("slow").await, 2);
+}
+
+#[tokio::test]
 async fn an_outage_is_one_failed_tick_however_long_it_lasts() {
     let stage = stage().await;
     stage.fake.set_away(true);
