@@ -223,7 +223,7 @@ pass_on! { Instigators {
     reads instigator(instigator: &Instigator) -> InstigatorState;
     reads instigators() -> Vec<InstigatorState>;
     writes set_status(instigator: &Instigator, status: InstigatorStatus, running: bool, now: Timestamp) -> InstigatorState;
-    writes set_cursor(instigator: &Instigator, cursor: Option<&str>) -> ();
+    writes set_cursor(instigator: &Instigator, cursor: Option<&str>, now: Timestamp) -> ();
     writes begin_tick(instigator: &Instigator, scheduled_for: Option<Timestamp>, now: Timestamp) -> Tick;
     writes log_tick(tick: i64, log: &[TickLog]) -> ();
     writes fail_tick(tick: i64, problem: Problem, cursor: Option<&str>, now: Timestamp) -> ();
@@ -239,7 +239,7 @@ pass_on! { Instigators {
                 && let Some(cursor) = &result.cursor
                 && let Ok(Some(found)) = self.world.at_once(self.inner.tick(tick))
             {
-                self.world.at_once(self.inner.set_cursor(&found.instigator, Some(cursor)))?;
+                self.world.at_once(self.inner.set_cursor(&found.instigator, Some(cursor), now))?;
                 self.way().await?;
             }
             let answer = self.world.at_once(self.inner.admit(tick, result, origins, now));

@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use catchment_core::Instigator;
 use catchment_core::definitions::{SensorKind, SensorSpec};
-use catchment_core::instigator::InstigatorState;
+use catchment_core::instigator::{InstigatorState, InstigatorStatus};
 use catchment_core::sensor::{Claim, ClaimOutcome, SensorInput, SensorResult};
 use catchment_core::{NewEvent, RunId};
 use catchment_model::{Code, Problem};
@@ -88,6 +88,11 @@ impl Sensor {
         }
         if let Some(left) = self.rest() {
             return Ok(left);
+        }
+        // Whoever keeps the sensors ends this one in a moment; what woke both may have come here first.
+        let state = self.ticks.context.instance.instigator(&self.ticks.instigator).await?;
+        if state.status == InstigatorStatus::Stopped {
+            return Ok(self.interval());
         }
         if self.away {
             self.measure_away().await?;

@@ -151,7 +151,7 @@ async fn a_tick_that_is_cut_off_after_its_decision_is_admitted_once_by_the_next(
     let decided = stage.instance.automation_states(LOCATION).await.unwrap();
     assert_ne!(states, decided);
     // As if it had not been admitted: the cursor is the one before.
-    stage.instance.set_cursor(&instigator(), Some("0")).await.unwrap();
+    stage.instance.set_cursor(&instigator(), Some("0"), stage.now()).await.unwrap();
     tick(&stage).await;
     tick(&stage).await;
     assert_eq!(stage.runs().await.len(), 1, "its keys are those of the tick that decided");

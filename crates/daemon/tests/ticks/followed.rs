@@ -324,7 +324,7 @@ async fn a_cursor_that_is_set_by_hand_is_where_the_sensor_goes_on() {
     run_dry(&mut sensor).await;
     let first = stage.made("roads", None, RunId::NONE).await;
     run_dry(&mut sensor).await;
-    stage.instance.set_cursor(&reacts(), Some(&(first - 1).to_string())).await.unwrap();
+    stage.instance.set_cursor(&reacts(), Some(&(first - 1).to_string()), stage.now()).await.unwrap();
     run_dry(&mut sensor).await;
     assert_eq!(*seen.lock().unwrap(), [first, first]);
 }

@@ -128,7 +128,7 @@ async fn a_time_is_run_once_whoever_looks_and_however_often() {
         stage.schedule_again("hourly").step().await.unwrap();
     }
     // A cursor that was lost does not bring the time back either: its key is used.
-    stage.instance.set_cursor(&hourly(), None).await.unwrap();
+    stage.instance.set_cursor(&hourly(), None, stage.now()).await.unwrap();
     stage.schedule_again("hourly").step().await.unwrap();
     assert_eq!(stage.runs().await.len(), 1);
 }

@@ -43,15 +43,19 @@ impl Instigators for SqlInstance {
              ELSE coalesce(instigators.running_since, excluded.running_since) END",
         );
         sql.execute(&mut *tx).await?;
+        if !running {
+            ticks::interrupt(&mut tx, instigator, "it was stopped while it was evaluated", now).await?;
+        }
         let state = select(&mut tx, instigator).await?;
         tx.hint(Hint::Anything);
         tx.commit().await?;
         Ok(state)
     }
 
-    async fn set_cursor(&self, instigator: &Instigator, cursor: Option<&str>) -> Result<()> {
+    async fn set_cursor(&self, instigator: &Instigator, cursor: Option<&str>, now: Timestamp) -> Result<()> {
         let mut tx = self.begin_write().await?;
         write_cursor(&mut tx, instigator, cursor).await?;
+        ticks::interrupt(&mut tx, instigator, "its cursor was set while it was evaluated", now).await?;
         tx.hint(Hint::Anything);
         tx.commit().await
     }

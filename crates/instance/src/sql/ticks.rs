@@ -30,6 +30,21 @@ pub(super) async fn cut_off(db: &mut AnyConnection, instigator: &Instigator, now
     Ok(())
 }
 
+/// Ends the tick that an instigator has still open as skipped: someone has decided otherwise meanwhile. Its answer is
+/// refused when it comes.
+pub(super) async fn interrupt(
+    db: &mut AnyConnection,
+    instigator: &Instigator,
+    why: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let mut sql = Sql::new("UPDATE ticks SET status = 'SKIPPED', ended_at = ");
+    sql.bind(now.as_microsecond()).push(", skip_reason = ").bind(why);
+    sql.push(" WHERE status = 'STARTED' AND instigator = ").bind(instigator.to_string());
+    sql.execute(db).await?;
+    Ok(())
+}
+
 /// An open tick, whose instigator's row is locked until the transaction ends: no other tick of it begins or ends
 /// meanwhile.
 ///

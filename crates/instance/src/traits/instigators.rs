@@ -37,7 +37,8 @@ pub trait Instigators: Send + Sync {
     /// What is kept of all of which something is kept, in the order of their names.
     async fn instigators(&self) -> Result<Vec<InstigatorState>>;
     /// Notes what was decided about one. What begins to run (by this, or by its code: the daemon says so with
-    /// `DeclaredInCode` and `running`) gets `running_since`, unless it runs already; what stops loses it.
+    /// `DeclaredInCode` and `running`) gets `running_since`, unless it runs already; what stops loses it. The open tick of
+    /// one that is stopped ends: nothing of its answer is written.
     async fn set_status(
         &self,
         instigator: &Instigator,
@@ -45,8 +46,9 @@ pub trait Instigators: Send + Sync {
         running: bool,
         now: Timestamp,
     ) -> Result<InstigatorState>;
-    /// Sets the cursor by hand, or forgets it.
-    async fn set_cursor(&self, instigator: &Instigator, cursor: Option<&str>) -> Result<()>;
+    /// Sets the cursor by hand, or forgets it. An open tick ends: its answer was about the old one, and nothing of it is
+    /// written.
+    async fn set_cursor(&self, instigator: &Instigator, cursor: Option<&str>, now: Timestamp) -> Result<()>;
     /// Begins a tick (kept, with status STARTED). One of the same instigator that is still open was cut off by the
     /// end of its daemon, and is ended as failed.
     async fn begin_tick(

@@ -70,7 +70,7 @@ fn writes<'a>(i: &'a SharedInstance, ids: &'a Ids) -> Vec<(&'static str, BoxFutu
         purge_events: i.purge_events(at(90), 9),
         append: async { i.append(&[line(*live, 1)], None).await },
         set_status: i.set_status(sensor, InstigatorStatus::Running, true, at(50)),
-        set_cursor: i.set_cursor(sensor, Some("c")),
+        set_cursor: i.set_cursor(sensor, Some("c"), at(50)),
         begin_tick: i.begin_tick(sensor, None, at(50)),
         log_tick: async {
             let log = TickLog { timestamp: at(50), level: Level::Info, message: "x".into() };

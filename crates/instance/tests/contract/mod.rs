@@ -102,6 +102,7 @@ macro_rules! ledger_suite {
             old_ticks_are_removed_by_kind_and_status_within_a_limit,
             an_instigator_runs_since_it_was_switched_on,
             a_cursor_is_set_and_forgotten_by_hand,
+            a_tick_that_someone_interrupts_admits_nothing,
         );
         contract::tests!($backend; assets:
             the_newest_materialisation_of_an_asset_and_its_partition_is_kept,

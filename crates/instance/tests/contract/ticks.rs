@@ -3,7 +3,7 @@
 use catchment_core::instigator::{InstigatorKind, InstigatorStatus, TickLog, TickStatus};
 use catchment_core::sensor::SensorResult;
 use catchment_core::{Instigator, Level, RunId};
-use catchment_instance::{SharedInstance, TickFilter};
+use catchment_instance::{InstanceError, SharedInstance, TickFilter};
 use catchment_model::{Code, Problem};
 
 use super::{Backend, at, claimed, requests};
@@ -147,10 +147,29 @@ pub(crate) async fn an_instigator_runs_since_it_was_switched_on(backend: &dyn Ba
     assert_eq!(names, [schedule, sensor()]);
 }
 
+pub(crate) async fn a_tick_that_someone_interrupts_admits_nothing(backend: &dyn Backend) {
+    let instance = backend.open().await;
+    for by_cursor in [true, false] {
+        let tick = instance.begin_tick(&sensor(), None, at(1)).await.unwrap();
+        if by_cursor {
+            instance.set_cursor(&sensor(), Some("mine"), at(2)).await.unwrap();
+        } else {
+            instance.set_status(&sensor(), InstigatorStatus::Stopped, false, at(2)).await.unwrap();
+        }
+        let answer = SensorResult { cursor: Some("its".into()), ..SensorResult::default() };
+        let error = instance.admit(tick.id, answer, &[], at(3)).await.unwrap_err();
+        assert!(matches!(error, InstanceError::NotFound(_)), "{error}");
+        assert_eq!(instance.instigator(&sensor()).await.unwrap().cursor.as_deref(), Some("mine"));
+        let tick = instance.tick(tick.id).await.unwrap().unwrap();
+        assert_eq!((tick.status, tick.ended_at), (TickStatus::Skipped, Some(at(2))));
+        assert!(tick.skip_reason.unwrap().ends_with("while it was evaluated"));
+    }
+}
+
 pub(crate) async fn a_cursor_is_set_and_forgotten_by_hand(backend: &dyn Backend) {
     let instance = backend.open().await;
     for cursor in [Some("x"), None, Some("y")] {
-        instance.set_cursor(&sensor(), cursor).await.unwrap();
+        instance.set_cursor(&sensor(), cursor, at(5)).await.unwrap();
         assert_eq!(instance.instigator(&sensor()).await.unwrap().cursor.as_deref(), cursor);
     }
 }

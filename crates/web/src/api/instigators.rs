@@ -249,7 +249,7 @@ async fn set_cursor(
     if instigator.kind == InstigatorKind::Schedule {
         return Err(invalid("a schedule has no cursor of its own", name, "stop it and start it again"));
     }
-    app.instance().set_cursor(&instigator, asked.cursor.as_deref()).await?;
+    app.instance().set_cursor(&instigator, asked.cursor.as_deref(), clock::now()).await?;
     app.record("instigator.cursor", &kind, &instigator.to_string(), json!({"cursor": asked.cursor})).await?;
     wake::wake(&app.home().daemon_socket());
     answer(&app, &known, &instigator).await
