@@ -13,6 +13,9 @@ use crate::{Context, humane};
 /// How long a code location may take to load.
 const LOADS_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long one that is broken is given to say something else than before.
+const BROKEN_WITHIN: Duration = Duration::from_secs(5);
+
 /// Carries a command under `catchment location` out.
 pub(crate) async fn carry_out(command: LocationCommand, context: &Context) -> Result<(), Problem> {
     let api = context.api()?;
@@ -24,11 +27,18 @@ pub(crate) async fn carry_out(command: LocationCommand, context: &Context) -> Re
         LocationCommand::Reload { name } => {
             let before: LocationView = api.post(&format!("/locations/{name}/reload"), &json!({})).await?;
             let deadline = clock::monotonic() + LOADS_WITHIN;
+            let broken_until = clock::monotonic() + BROKEN_WITHIN;
             loop {
                 let list: LocationList = api.get("/locations", &[]).await?;
                 let now = list.locations.into_iter().find(|location| location.name == name);
                 if let Some(now) = now.filter(|now| now.loaded_at > before.loaded_at || now.problem != before.problem) {
-                    return context.show(&LocationList { locations: vec![now] }, print);
+                    let problem = now.problem.clone();
+                    context.show(&LocationList { locations: vec![now] }, print)?;
+                    return problem.map_or(Ok(()), Err);
+                }
+                // It was broken before, and says the same again: tries are at most some seconds apart.
+                if let Some(problem) = before.problem.clone().filter(|_| clock::monotonic() > broken_until) {
+                    return Err(problem);
                 }
                 if clock::monotonic() > deadline {
                     let why = before.problem.map(|problem| problem.to_string()).unwrap_or_default();

@@ -63,6 +63,23 @@ pub const FROM_AUTOMATION_CONDITION: &str = "dagster/from_automation_condition";
 /// Who asked for a run.
 pub const USER: &str = "user";
 
+/// What a reserved tag takes, where it does not take this value; whoever reads the tag would pass it over.
+pub fn unreadable(key: &str, value: &str) -> Option<&'static str> {
+    let value = value.trim();
+    let (reads, takes) = match key {
+        PRIORITY => (value.parse::<i64>().is_ok(), "an integer; higher is launched first"),
+        MAX_RETRIES => (value.parse::<u32>().is_ok(), "a number of retries, 0 or more"),
+        MAX_RUNTIME => (value.parse::<u64>().is_ok(), "seconds, a whole number; 0 does not bound"),
+        RETRY_STRATEGY => {
+            let strategies = ["FROM_FAILURE", "ALL_STEPS", "FROM_ASSET_FAILURE"];
+            (strategies.contains(&value), "FROM_FAILURE, ALL_STEPS or FROM_ASSET_FAILURE")
+        }
+        RETRY_ON_STEP_FAILURE => (["true", "false"].contains(&&*value.to_ascii_lowercase()), "true or false"),
+        _ => return None,
+    };
+    (!reads).then_some(takes)
+}
+
 /// The tags of a run of one partition: the key, and the key of each dimension where there are several.
 pub fn of_partition(definition: Option<&PartitionsDefinition>, key: &str) -> BTreeMap<String, String> {
     let mut tags = BTreeMap::from([(PARTITION.to_owned(), key.to_owned())]);
@@ -72,4 +89,24 @@ pub fn of_partition(definition: Option<&PartitionsDefinition>, key: &str) -> BTr
         tags.extend(keys.0.into_iter().map(|(name, key)| (format!("{PARTITION_DIMENSION_PREFIX}{name}"), key)));
     }
     tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_nobody_could_read_is_told_with_what_the_tag_takes() {
+        for (key, right, wrong) in [
+            (PRIORITY, "-3", "high"),
+            (MAX_RETRIES, "2", "-1"),
+            (MAX_RUNTIME, " 3600 ", "1h"),
+            (RETRY_STRATEGY, "ALL_STEPS", "SOME_STEPS"),
+            (RETRY_ON_STEP_FAILURE, "False", "perhaps"),
+        ] {
+            assert_eq!(unreadable(key, right), None, "{key}");
+            assert!(unreadable(key, wrong).is_some(), "{key}");
+        }
+        assert_eq!(unreadable("team", "anything"), None);
+    }
 }

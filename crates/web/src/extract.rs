@@ -40,14 +40,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Payload<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let Raw(bytes) = Raw::from_request(request, state).await?;
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        serde_json::from_slice(bytes).map(Self).map_err(|e| {
-            ApiError(
-                Problem::new(Code::InvalidInput, "the body is not the JSON that is expected here")
-                    .cause(e.to_string())
-                    .remedy("see /api/v1/openapi.json for what this address takes"),
-            )
-        })
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let value = serde_path_to_error::deserialize(&mut json)
+            .map_err(|e| not_as_expected(&e.path().to_string(), e.inner()))?;
+        json.end().map_err(|e| not_as_expected(".", &e))?;
+        Ok(Self(value))
     }
+}
+
+fn not_as_expected(path: &str, error: &serde_json::Error) -> ApiError {
+    let place = if path == "." { "the body".to_owned() } else { format!("`{path}` in the body") };
+    ApiError(
+        Problem::new(Code::InvalidInput, "the body is not the JSON that is expected here")
+            .place(place)
+            .cause(error.to_string())
+            .remedy("see /api/v1/openapi.json for what this address takes"),
+    )
 }
 
 /// The body as it is.

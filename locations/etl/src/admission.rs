@@ -10,6 +10,7 @@ pub const SPATIAL_ASSET_JOB: &str = "spatial_asset_job";
 
 /// Config of `raw_manifest_json`: a manifest, and the object that announced it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Admitted {
     /// The manifest.
     pub manifest: Manifest,
@@ -20,6 +21,7 @@ pub struct Admitted {
 
 /// The object that holds a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ManifestObject {
     /// Its key in the landing zone, such as `manifests/a.json`.
     pub key: String,

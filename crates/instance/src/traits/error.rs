@@ -53,7 +53,12 @@ impl From<InstanceError> for Problem {
         let what = error.to_string();
         match error {
             InstanceError::NotFound(_) => Problem::new(Code::NotFound, what),
-            InstanceError::Refused(_) => Problem::new(Code::Conflict, what),
+            InstanceError::Refused(refused) => {
+                Problem::new(Code::Conflict, what).remedy(match refused.from.is_final() {
+                    true => "nothing: the run has ended, and nothing changes that",
+                    false => "cancel the run, or wait until it has ended",
+                })
+            }
             InstanceError::LeaseLost { .. } => Problem::new(Code::LeaseLost, what),
             InstanceError::Deposed { .. } => {
                 Problem::new(Code::LeaseLost, what).remedy("nothing: the other daemon goes on with the work")

@@ -66,6 +66,7 @@ struct BackfillsQuery {
 
 /// A backfill that is to be made.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Ask {
     /// The job, or else a selection of assets.
     job: Option<String>,
@@ -280,7 +281,13 @@ async fn change(app: &App, id: &str, from: &[BackfillStatus], to: BackfillStatus
         if backfill.status != to {
             if !from.contains(&backfill.status) {
                 let what = format!("a backfill that is {} cannot become {}", backfill.status.as_str(), to.as_str());
-                return Err(ApiError(catchment_model::Problem::new(catchment_model::Code::Conflict, what).place(id)));
+                let remedy = match backfill.status.is_final() {
+                    true => "nothing: it has ended; ask for a new one for what is missing",
+                    false => "see how it stands with `catchment backfill show`, then try again",
+                };
+                let problem =
+                    catchment_model::Problem::new(catchment_model::Code::Conflict, what).place(id).remedy(remedy);
+                return Err(ApiError(problem));
             }
             backfill.status = to;
             backfill = match app.instance().update_backfill(&backfill).await {

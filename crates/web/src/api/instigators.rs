@@ -71,6 +71,7 @@ struct LocationQuery {
 
 /// What is to become of a sensor or schedule.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct NewStatus {
     /// `RUNNING`, `STOPPED`, or `DECLARED_IN_CODE` for what its definition says.
     status: String,
@@ -80,6 +81,7 @@ struct NewStatus {
 
 /// Where a sensor is to go on.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct NewCursor {
     /// The cursor; none forgets it.
     cursor: Option<String>,
@@ -89,6 +91,7 @@ struct NewCursor {
 
 /// An evaluation that nothing is kept of.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct DryRunOf {
     /// The cursor, in the place of the sensor's own.
     cursor: Option<String>,

@@ -54,6 +54,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 /// A run of a job.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Launch {
     /// The code location, where several define the job.
     location: Option<String>,
@@ -91,6 +92,7 @@ async fn job(
 
 /// A run that makes assets.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Materialize {
     /// Which assets, in Dagster's selection syntax: `*`, `a`, `+a`, `a+1`, `group:"g" and not b`.
     selection: String,
@@ -202,6 +204,12 @@ async fn enqueue(app: &App, run: NewRun, action: &str) -> ApiResult<Json<RunView
 /// Tags that a user may not set are refused, so that none is mistaken for what the system says.
 pub(super) fn check_tags(own: &BTreeMap<String, String>) -> ApiResult<()> {
     let reserved = |key: &str| key.starts_with(tags::SYSTEM_PREFIX) || key.starts_with(tags::HIDDEN_PREFIX);
+    for (key, value) in own {
+        if let Some(allowed) = tags::unreadable(key, value) {
+            let what = format!("the tag `{key}` does not take the value `{value}`");
+            return Err(invalid(what, "tags", format!("it takes {allowed}")));
+        }
+    }
     match own.keys().find(|key| reserved(key) && !USERS_OWN.contains(&key.as_str())) {
         None => Ok(()),
         Some(key) => Err(invalid(
@@ -276,6 +284,7 @@ pub(super) async fn check_config(
 
 /// A run that runs another again.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Reexecute {
     /// `FROM_FAILURE` (what failed and everything downstream of it, the default), `FROM_ASSET_FAILURE` (assets and
     /// checks that were not made) or `ALL_STEPS`.

@@ -40,6 +40,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 /// The limit of a pool.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Limit {
     /// How many steps may hold a slot: 0 to 1000; none takes the limit away.
     limit: Option<u32>,

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::find::{Known, defining, locations};
 use crate::App;
 use crate::endpoint::{Endpoint, Verb};
-use crate::error::{ApiResult, invalid};
+use crate::error::{ApiResult, invalid, not_found};
 use crate::extract::{Params, Payload, page_size};
 use crate::views::{ChangedKeys, PartitionKeyView, PartitionKeys, PartitionsList, PartitionsView};
 
@@ -60,6 +60,7 @@ struct KeysQuery {
 
 /// Keys of dynamic partitions.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Keys {
     /// The keys.
     keys: Vec<String>,
@@ -95,8 +96,7 @@ async fn find(app: &App, name: &str, location: Option<&str>) -> ApiResult<(Known
     let what = format!("partitions definition `{name}`");
     let known = defining(app, location, &what, |snapshot| snapshot.partitions(name).is_some()).await?;
     let definition = known.snapshot.partitions(name).cloned();
-    let definition =
-        definition.ok_or_else(|| crate::error::not_found(format!("there is no {what}"), "see the list"))?;
+    let definition = definition.ok_or_else(|| not_found(format!("there is no {what}"), "see the list"))?;
     Ok((known, definition))
 }
 
@@ -113,6 +113,9 @@ async fn keys(
     let states: Option<HashMap<String, PartitionStatus>> = match &query.asset {
         None => None,
         Some(asset) => {
+            if known.snapshot.asset(asset).is_none() {
+                return Err(not_found(format!("there is no asset `{asset}`"), "see `catchment asset list`"));
+            }
             let states = app.instance().asset_partitions(asset, &page.keys).await?;
             Some(states.into_iter().map(|state| (state.partition, state.status)).collect())
         }

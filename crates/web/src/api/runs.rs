@@ -170,6 +170,7 @@ async fn assets(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Jso
 
 /// How a run is ended.
 #[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Cancel {
     /// At once, whatever its process does: it can write nothing more, and is killed.
     #[serde(default)]
