@@ -46,7 +46,34 @@ where
     T: TryFrom<i64> + FromStr,
     D: Deserializer<'de>,
 {
-    number(deserializer).map(Some)
+    deserializer.deserialize_any(Maybe(Number(PhantomData)))
+}
+
+/// The same, or nothing: a key without a value, or `null`.
+struct Maybe<V>(V);
+
+impl<T: TryFrom<i64> + FromStr> Visitor<'_> for Maybe<Number<T>> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(f)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E: Error>(self, v: i64) -> Result<Option<T>, E> {
+        self.0.visit_i64(v).map(Some)
+    }
+
+    fn visit_u64<E: Error>(self, v: u64) -> Result<Option<T>, E> {
+        self.0.visit_u64(v).map(Some)
+    }
+
+    fn visit_str<E: Error>(self, v: &str) -> Result<Option<T>, E> {
+        self.0.visit_str(v).map(Some)
+    }
 }
 
 struct Flag;

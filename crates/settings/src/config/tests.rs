@@ -167,3 +167,16 @@ fn a_workspace_file_that_is_named_must_be_there() {
     assert_eq!(Workspace::load(&home, None).unwrap(), None);
     assert_eq!(Workspace::load(&home, Some(&folder.path().join("w.yaml"))).unwrap_err().code, Code::InvalidConfig);
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_read_and_its_defaults_are_the_defaults() {
+    let text = include_str!("../../../../docs/configuration.md");
+    let examples: Vec<&str> = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [defaults, lively, locations] = examples.try_into().unwrap();
+    assert_eq!(OperatorConfig::from_yaml(defaults, nothing).unwrap(), OperatorConfig::default());
+    let token = |name: &str| (name == "DESK_TOKEN").then(|| "secret".to_owned());
+    let config = OperatorConfig::from_yaml(lively, token).unwrap();
+    assert_eq!((config.alerts.rules.len(), config.run_retries.max_retries), (4, 2));
+    let locations = locations.replace("{env: SURVEY_DB_PASSWORD}", "secret");
+    assert_eq!(workspace(&locations).unwrap().locations.len(), 3);
+}
