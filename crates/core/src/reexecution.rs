@@ -27,18 +27,21 @@ pub fn split_key(key: &str) -> (&str, Option<&str>) {
 }
 
 /// The steps of a job that a selection names, in the order of the job. A step that is named with a mapping key counts
-/// as a whole; the checks of an asset go with it, unless checks are named.
+/// as a whole; the checks of an asset go with it, unless checks are named. Where steps are named, they alone count:
+/// assets and checks beside them only say what these make.
 pub fn selected<'a>(job: &'a JobSpec, selection: &Selection) -> Vec<&'a StepSpec> {
     let asset_of = |check: &str| check.rsplit_once(':').map_or(String::new(), |(asset, _)| asset.to_owned());
     let named_check = |check: &String| match selection.checks.is_empty() {
         true => selection.assets.contains(&asset_of(check)),
         false => selection.checks.contains(check),
     };
-    let named = |step: &StepSpec| {
-        selection.is_everything()
-            || selection.steps.iter().any(|key| split_key(key).0 == step.key)
-            || step.assets.iter().any(|asset| selection.assets.contains(asset))
-            || step.checks.iter().any(named_check)
+    let named = |step: &StepSpec| match selection.steps.is_empty() {
+        true => {
+            selection.is_everything()
+                || step.assets.iter().any(|asset| selection.assets.contains(asset))
+                || step.checks.iter().any(named_check)
+        }
+        false => selection.steps.iter().any(|key| split_key(key).0 == step.key),
     };
     job.steps.iter().filter(|step| named(step)).collect()
 }
@@ -165,6 +168,8 @@ impl<'a> Past<'a> {
                         past.mapping_keys.entry(step).or_default().insert(key);
                     }
                 }
+                // A step that is tried again gives its keys again, and maybe others.
+                EventKind::StepUpForRetry | EventKind::StepRestarted => drop(past.mapping_keys.remove(step)),
                 _ => {}
             }
         }
@@ -299,6 +304,21 @@ mod tests {
         assert_eq!(again, ["load[y]", "store[y]", "sum"]);
         let later = from_failure(&fan(), &steps(&["load[y]", "store[y]", "sum"]), &[ended("load[y]")]).unwrap();
         assert_eq!(later, ["store[y]", "sum"], "a re-execution can be re-executed");
+    }
+
+    #[test]
+    fn the_keys_of_a_try_that_failed_afterwards_are_forgotten() {
+        let again = event(EventKind::StepUpForRetry, "list", Value::Null);
+        let past = [gave("x"), gave("old"), again, gave("x"), ended("list"), ended("load[x]"), ended("store[x]")];
+        assert_eq!(from_failure(&fan(), &everything(), &past).unwrap(), ["sum"]);
+    }
+
+    #[test]
+    fn assets_beside_named_steps_add_no_steps() {
+        let made = |key: &str| StepSpec { assets: vec![key.into()], ..step(key, &[]) };
+        let job = job(vec![made("a"), made("b")]);
+        let selection = Selection { assets: vec!["a".into(), "b".into()], ..steps(&["b"]) };
+        assert_eq!(selected(&job, &selection).len(), 1);
     }
 
     #[test]

@@ -17,7 +17,8 @@ use crate::tags;
 pub enum Strategy {
     /// All that it was to run.
     AllSteps,
-    /// The steps that did not end well, and everything downstream of them; the values of the others are taken over.
+    /// The steps that did not end well, and everything downstream of them; the values of the others are taken over. Of
+    /// what these steps make, again only what the run had selected.
     FromFailure,
     /// The assets and checks that were not made.
     FromAssetFailure,
@@ -61,7 +62,7 @@ pub fn rerun(
         Strategy::AllSteps => parent.selection.clone(),
         Strategy::FromFailure => {
             run_tags.insert(tags::RESUME_RETRY.to_owned(), "true".to_owned());
-            Selection { steps: from_failure(job, &parent.selection, past)?, ..Selection::default() }
+            Selection { steps: from_failure(job, &parent.selection, past)?, ..parent.selection.clone() }
         }
         Strategy::FromAssetFailure => {
             run_tags.insert(tags::ASSET_RESUME_RETRY.to_owned(), "true".to_owned());
@@ -82,7 +83,7 @@ pub fn rerun(
                     .place(place)
                     .remedy("name one at least"));
             }
-            Selection { steps, ..Selection::default() }
+            Selection { steps, ..parent.selection.clone() }
         }
     };
     let root = parent.root_run_id.unwrap_or(parent.run_id);
@@ -137,4 +138,161 @@ pub fn automatic_retry(run: &Run, rules: RetryRules, step_failed: bool, successo
         Some("FROM_ASSET_FAILURE") => Strategy::FromAssetFailure,
         _ => Strategy::FromFailure,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::{RetryRules, Strategy, automatic_retry, rerun};
+    use crate::definitions::{JobSpec, StepSpec};
+    use crate::event::{Event, EventKind, Level, NewEvent};
+    use crate::run::{Run, RunId, RunStatus, Selection};
+    use crate::tags;
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn run(status: RunStatus, run_tags: &[(&str, &str)]) -> Run {
+        Run {
+            run_id: RunId::random(),
+            job_name: "j".into(),
+            location: "l".into(),
+            status,
+            run_config: json!({"ops": {}}),
+            tags: run_tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            partition_key: Some("2026-01-01".into()),
+            selection: Selection::default(),
+            parent_run_id: None,
+            root_run_id: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            launched_at: None,
+            started_at: None,
+            ended_at: None,
+            lease_epoch: 1,
+            lease_until: None,
+            process: None,
+            problem: None,
+        }
+    }
+
+    fn failed(run_tags: &[(&str, &str)]) -> Run {
+        run(RunStatus::Failure, run_tags)
+    }
+
+    /// `pair` makes `left` and `right`, `last` needs it.
+    fn job() -> JobSpec {
+        let step = |key: &str, assets: &[&str], needs: &[&str]| StepSpec {
+            key: key.into(),
+            assets: texts(assets),
+            needs: texts(needs),
+            ..StepSpec::default()
+        };
+        let steps = vec![step("pair", &["left", "right"], &[]), step("last", &["end"], &["pair"])];
+        JobSpec { name: "j".into(), steps, ..JobSpec::default() }
+    }
+
+    fn event(kind: EventKind, step: &str, data: Value) -> Event {
+        let event = NewEvent {
+            run_id: RunId::NONE,
+            timestamp: Timestamp::UNIX_EPOCH,
+            kind,
+            step_key: Some(step.to_owned()),
+            level: Level::Info,
+            message: String::new(),
+            data,
+        };
+        Event { id: 1, event }
+    }
+
+    fn ended_well(step: &str) -> Event {
+        event(EventKind::StepSuccess, step, Value::Null)
+    }
+
+    #[test]
+    fn a_re_execution_is_its_parent_again_with_tags_that_say_whose_successor_it_is() {
+        let first = RunId::random();
+        let own = [("team", "x"), (tags::WILL_RETRY, "true"), (tags::RESUME_RETRY, "true")];
+        let parent = Run { root_run_id: Some(first), ..failed(&own) };
+        let again = rerun(&parent, &job(), &[], Strategy::AllSteps, RunId::random()).unwrap();
+        assert_eq!((again.parent_run_id, again.root_run_id), (Some(parent.run_id), Some(first)));
+        let (parent_tag, root_tag) = (parent.run_id.to_string(), first.to_string());
+        let expected = [("team", "x"), (tags::PARENT_RUN_ID, &*parent_tag), (tags::ROOT_RUN_ID, &*root_tag)];
+        assert_eq!(again.tags, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        assert_eq!((again.partition_key, again.run_config), (parent.partition_key, parent.run_config));
+        let parent = failed(&[]);
+        let again = rerun(&parent, &job(), &[], Strategy::AllSteps, RunId::random()).unwrap();
+        assert_eq!(again.root_run_id, Some(parent.run_id), "the first of a chain is its root");
+    }
+
+    #[test]
+    fn steps_that_run_again_make_what_their_run_had_selected() {
+        let selection = Selection { assets: texts(&["left", "end"]), ..Selection::default() };
+        let parent = Run { selection, ..failed(&[]) };
+        let of = |strategy, events: &[Event]| rerun(&parent, &job(), events, strategy, RunId::random()).unwrap();
+        let again = of(Strategy::FromFailure, &[]);
+        assert_eq!(again.selection.steps, ["pair", "last"]);
+        assert_eq!(again.selection.assets, ["left", "end"]);
+        assert_eq!(again.tags[tags::RESUME_RETRY], "true");
+        let again = of(Strategy::FromFailure, &[ended_well("pair")]);
+        assert_eq!((again.selection.steps, again.selection.assets), (texts(&["last"]), texts(&["left", "end"])));
+        let again = of(Strategy::Steps(texts(&["pair"])), &[]);
+        assert_eq!((again.selection.steps, again.selection.assets), (texts(&["pair"]), texts(&["left", "end"])));
+        assert!(!again.tags.contains_key(tags::RESUME_RETRY));
+        let planned = event(EventKind::AssetMaterializationPlanned, "pair", json!({"asset_key": "left"}));
+        let again = of(Strategy::FromAssetFailure, &[planned]);
+        assert_eq!(again.selection, Selection { assets: texts(&["left"]), ..Selection::default() });
+        assert_eq!(again.tags[tags::ASSET_RESUME_RETRY], "true");
+    }
+
+    #[test]
+    fn what_cannot_be_run_again_is_refused() {
+        let refused = |run: &Run, strategy, events: &[Event]| {
+            rerun(run, &job(), events, strategy, RunId::random()).unwrap_err().code.to_string()
+        };
+        let running = run(RunStatus::Started, &[]);
+        assert_eq!(refused(&running, Strategy::FromFailure, &[]), "conflict");
+        assert_eq!(refused(&running, Strategy::FromAssetFailure, &[]), "conflict");
+        // Whoever retries by itself runs all of it then.
+        let whole = [ended_well("pair"), ended_well("last")];
+        assert_eq!(refused(&failed(&[]), Strategy::FromFailure, &whole), "invalid_input");
+        assert_eq!(refused(&failed(&[]), Strategy::Steps(Vec::new()), &[]), "invalid_input");
+        assert_eq!(refused(&failed(&[]), Strategy::Steps(texts(&["nothing"])), &[]), "invalid_input");
+    }
+
+    #[test]
+    fn a_failed_run_is_retried_as_often_as_its_tag_or_the_rules_say() {
+        let rules = RetryRules { max_retries: 1, on_step_failure: true };
+        let retried = |run: &Run, successors| automatic_retry(run, rules, true, successors);
+        assert_eq!(retried(&failed(&[]), 0), Some(Strategy::FromFailure));
+        assert_eq!(retried(&failed(&[]), 1), None);
+        let tagged = failed(&[(tags::MAX_RETRIES, "3")]);
+        assert_eq!((retried(&tagged, 2), retried(&tagged, 3)), (Some(Strategy::FromFailure), None));
+        assert_eq!(retried(&failed(&[(tags::MAX_RETRIES, "0")]), 0), None);
+        assert_eq!(automatic_retry(&failed(&[]), RetryRules::default(), false, 0), None);
+        assert_eq!(retried(&run(RunStatus::Canceled, &[]), 0), None);
+        assert_eq!(retried(&run(RunStatus::Success, &[]), 0), None);
+    }
+
+    #[test]
+    fn a_run_whose_step_failed_is_retried_only_where_that_is_wanted() {
+        let rules = |on_step_failure| RetryRules { max_retries: 1, on_step_failure };
+        assert_eq!(automatic_retry(&failed(&[]), rules(false), true, 0), None);
+        assert_eq!(automatic_retry(&failed(&[]), rules(false), false, 0), Some(Strategy::FromFailure));
+        let never = failed(&[(tags::RETRY_ON_STEP_FAILURE, "false")]);
+        assert_eq!(automatic_retry(&never, rules(true), true, 0), None);
+        let always = failed(&[(tags::RETRY_ON_STEP_FAILURE, "True")]);
+        assert_eq!(automatic_retry(&always, rules(false), true, 0), Some(Strategy::FromFailure));
+    }
+
+    #[test]
+    fn the_strategy_is_that_of_the_tag() {
+        let rules = RetryRules { max_retries: 1, on_step_failure: true };
+        let by = |strategy| automatic_retry(&failed(&[(tags::RETRY_STRATEGY, strategy)]), rules, true, 0);
+        assert_eq!(by("ALL_STEPS"), Some(Strategy::AllSteps));
+        assert_eq!(by("FROM_ASSET_FAILURE"), Some(Strategy::FromAssetFailure));
+        assert_eq!(by("FROM_FAILURE"), Some(Strategy::FromFailure));
+    }
 }

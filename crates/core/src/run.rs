@@ -160,7 +160,8 @@ pub struct Selection {
     /// These checks, as `<asset>:<check>`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<String>,
-    /// These steps; what they need from others is taken from the parent run.
+    /// These steps; what they need from others is taken from the parent run. The assets and checks beside them say which
+    /// of theirs these steps make; a step none of whose is named makes all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<String>,
 }

@@ -58,9 +58,11 @@ impl Wanted<'_> {
     fn choose(&self, step: StepDefinition) -> Option<Chosen> {
         let all = || step.assets.iter().map(|asset| asset.key.clone());
         let of_job = |key: &String| self.of_job.as_ref().is_none_or(|assets| assets.contains(key));
-        let by_name = self.selection.steps.is_empty() && !self.selection.is_everything();
-        let wanted = |key: &String| of_job(key) && (!by_name || self.selection.assets.contains(key));
-        let assets: Vec<String> = all().filter(wanted).collect();
+        let is_named = |key: &String| self.selection.assets.contains(key);
+        let names_any = all().any(|key| is_named(&key)) || step.checks.iter().any(|check| self.wants_check(check));
+        // A step that is named as such makes what is named of it, and everything where nothing is.
+        let by_name = if self.selection.steps.is_empty() { !self.selection.is_everything() } else { names_any };
+        let assets: Vec<String> = all().filter(|key| of_job(key) && (!by_name || is_named(key))).collect();
         let checks: Vec<_> = step.checks.iter().filter(|check| !by_name || self.wants_check(check)).cloned().collect();
         let which = self.which(&step, !assets.is_empty() || !checks.is_empty())?;
         // A function that cannot leave some of its assets out makes all of them, and the run says so.
