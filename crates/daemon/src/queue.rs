@@ -202,7 +202,11 @@ async fn launch(daemon: &Daemon, location: &LocationState, run_id: RunId) -> Res
         epoch: run.lease_epoch,
         program: command.program,
         arguments: command.arguments,
-        environment: command.environment.into_iter().collect(),
+        environment: command
+            .environment
+            .into_iter()
+            .chain(daemon.context.config.concurrency.pools.variables())
+            .collect(),
         log_dir: daemon.home.run_log_dir(&run_id.to_string()),
     };
     failpoint::hit("daemon.before_spawn");

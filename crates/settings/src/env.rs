@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use catchment_model::problem::{Code, Problem};
 
+use crate::config::Pools;
 use crate::{Home, Secret};
 
 /// What the environment (and `.env`) says. Variables of services that are not set mean the embedded default.
@@ -17,6 +18,9 @@ pub struct Environment {
     pub landing_bucket: String,
     /// `MINIO_LAKE_BUCKET`.
     pub lake_bucket: String,
+    /// `CATCHMENT_POOL_GRANULARITY` and `CATCHMENT_POOL_DEFAULT_LIMIT`: what the daemon tells the process of a run of
+    /// its settings.
+    pub pools: Option<Pools>,
 }
 
 impl Environment {
@@ -68,6 +72,7 @@ impl Environment {
             s3_root: get("MINIO_ROOT_USER").zip(get("MINIO_ROOT_PASSWORD").map(Secret::new)),
             landing_bucket: get("MINIO_LANDING_BUCKET").unwrap_or_else(|| "landing-zone".into()),
             lake_bucket: get("MINIO_LAKE_BUCKET").unwrap_or_else(|| "data-lake".into()),
+            pools: Pools::from_lookup(&get)?,
         })
     }
 
@@ -88,12 +93,28 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::Environment;
+    use crate::config::{PoolGranularity, Pools};
 
     #[test]
     fn nothing_set_means_embedded_defaults() {
         let env = Environment::from_lookup(|_| None).unwrap();
         assert_eq!(env.home.to_str(), Some(".catchment"));
         assert_eq!((env.landing_bucket.as_str(), env.lake_bucket.as_str()), ("landing-zone", "data-lake"));
+    }
+
+    #[test]
+    fn what_the_daemon_tells_of_pools_arrives() {
+        let read = |told: &Pools| {
+            let variables = told.variables();
+            Environment::from_lookup(move |name| variables.get(name).cloned()).unwrap().pools
+        };
+        for (default_limit, granularity) in [(None, PoolGranularity::Op), (Some(3), PoolGranularity::Run)] {
+            let told = Pools { default_limit, granularity };
+            assert_eq!(read(&told), Some(told));
+        }
+        assert_eq!(Environment::from_lookup(|_| None).unwrap().pools, None, "the file decides");
+        let wrong = Environment::from_lookup(|name| (name == Pools::GRANULARITY).then(|| "asset".into()));
+        assert_eq!(wrong.unwrap_err().place.as_deref(), Some("CATCHMENT_POOL_GRANULARITY"));
     }
 
     #[test]

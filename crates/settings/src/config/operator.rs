@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use catchment_model::problem::{Fault, Problem};
+use catchment_model::problem::{Code, Fault, Problem};
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +178,43 @@ pub struct Pools {
     pub default_limit: Option<u32>,
     /// What takes a slot.
     pub granularity: PoolGranularity,
+}
+
+impl Pools {
+    /// The variable that says what takes a slot.
+    pub const GRANULARITY: &str = "CATCHMENT_POOL_GRANULARITY";
+    /// The variable that says the limit of a pool that has none of its own; there is none without it.
+    pub const DEFAULT_LIMIT: &str = "CATCHMENT_POOL_DEFAULT_LIMIT";
+
+    /// As variables for the process of a run, which may be where no `catchment.yaml` is.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let granularity = match self.granularity {
+            PoolGranularity::Op => "op",
+            PoolGranularity::Run => "run",
+        };
+        let limit = self.default_limit.map(|limit| (Self::DEFAULT_LIMIT.to_owned(), limit.to_string()));
+        limit.into_iter().chain([(Self::GRANULARITY.to_owned(), granularity.to_owned())]).collect()
+    }
+
+    /// What [`Pools::variables`] wrote; `None` where they are not set.
+    ///
+    /// # Errors
+    /// `invalid_config` where a value is none.
+    pub fn from_lookup(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, Problem> {
+        let wrong = |name: &str, value: &str, remedy: &str| {
+            Problem::new(Code::InvalidConfig, format!("`{value}` is no value of {name}")).place(name).remedy(remedy)
+        };
+        let granularity = match get(Self::GRANULARITY).as_deref() {
+            None => return Ok(None),
+            Some("op") => PoolGranularity::Op,
+            Some("run") => PoolGranularity::Run,
+            Some(other) => return Err(wrong(Self::GRANULARITY, other, "set it to `op` or `run`")),
+        };
+        let limit = |text: String| {
+            text.parse().map_err(|_| wrong(Self::DEFAULT_LIMIT, &text, "set it to a number, or not at all"))
+        };
+        Ok(Some(Self { default_limit: get(Self::DEFAULT_LIMIT).map(limit).transpose()?, granularity }))
+    }
 }
 
 /// What takes a slot of a pool.
