@@ -14,7 +14,6 @@ use catchment_core::{Event, Level, Run, RunId, tags};
 use catchment_instance::SharedInstance;
 use catchment_model::{Code, Problem};
 use catchment_settings::clock;
-use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +22,7 @@ use crate::check::CheckResult;
 use crate::executor::Halt;
 use crate::executor::children::{ChildGuard, Children};
 use crate::executor::journal::Journal;
+use crate::executor::opening::Opening;
 use crate::extract::{FromContext, Need, PartitionRange};
 use crate::materialization::{Materialization, Observation};
 use crate::output::SharedValue;
@@ -61,11 +61,8 @@ pub(crate) struct RunScope {
     pub(crate) children: Children,
     pub(crate) journal: Journal,
     pub(crate) resources: Resources,
-    pub(crate) opened: Opened,
+    pub(crate) opening: Arc<Opening>,
 }
-
-/// The ledger's answer to the opening of the run.
-pub(crate) type Opened = Shared<BoxFuture<'static, Result<(), Problem>>>;
 
 /// What an input takes in this run.
 #[derive(Debug, Clone)]

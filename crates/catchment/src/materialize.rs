@@ -141,7 +141,7 @@ impl Materialize {
             resources: resources(&self.definitions, self.resources, folder.path())?
                 .configured(&run_config, Some(journal.clone())),
             run_config,
-            opened: std::future::ready(Ok(())).boxed().shared(),
+            opening: Arc::default(),
         });
         let partition = scope.partition_key.as_deref();
         let partitions = partitions::of_run(&self.definitions, &plan, partition, &scope.tags, None).await?;

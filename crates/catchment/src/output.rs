@@ -149,7 +149,7 @@ pub struct Optional<T>(pub Option<T>);
 /// each, until it is collected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DynamicOutput<T> {
-    /// What tells it from its siblings: letters, digits and `_`.
+    /// What tells it from its siblings: letters, digits, `_`, `-` and `.`.
     pub key: String,
     /// The value.
     pub value: T,

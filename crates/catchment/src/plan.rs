@@ -18,7 +18,7 @@ use catchment_core::tags;
 use catchment_model::{Code, Problem};
 
 use crate::definitions::{Definitions, not_found};
-use crate::executor::schedule::{Node, Runs};
+use crate::executor::schedule::Node;
 use crate::job::{JobDefinition, JobOf};
 use crate::lower::StepDefinition;
 use crate::output::PortKind;
@@ -123,7 +123,7 @@ impl Plan {
 
     /// The keys of the steps that run, all of them or in part.
     pub(crate) fn step_keys(&self) -> Vec<String> {
-        let working = self.steps.iter().filter(|step| step.node.runs != Runs::Given);
+        let working = self.steps.iter().filter(|step| !step.node.runs.is_given());
         working.map(|step| step.definition.key.clone()).collect()
     }
 
@@ -143,7 +143,7 @@ impl Plan {
 
     /// The assets that are committed to the lake.
     pub(crate) fn staged(&self) -> Vec<String> {
-        let working = self.steps.iter().filter(|step| step.node.runs != Runs::Given);
+        let working = self.steps.iter().filter(|step| !step.node.runs.is_given());
         let outputs = working.flat_map(|step| {
             let outputs = step.definition.assets.iter().zip(&step.definition.op.outputs);
             outputs.filter(|(asset, port)| port.kind == PortKind::Staged && step.assets.contains(&asset.key))

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::run::End;
 use super::test_world::{World, failure, new_run, strings};
 use crate::{
-    AssetContext, CheckResult, Definitions, Input, Inputs, Materialization, Optional, PartitionsDefinition, Severity,
-    asset, asset_check, asset_job, multi_asset,
+    AssetContext, CheckResult, Definitions, Input, Inputs, Materialization, Optional, PartitionMapping,
+    PartitionsDefinition, Severity, asset, asset_check, asset_job, multi_asset,
 };
 
 #[asset(code_version = "1")]
@@ -144,6 +144,29 @@ async fn a_run_over_a_range_materialises_each_of_its_partitions() {
     let lease = world.launch(NewRun { tags: range, selection: selection("daily_after"), ..new_run(ASSET_JOB) }).await;
     assert_eq!(world.execute(lease).await.unwrap(), End::Success);
     assert_eq!(world.told(lease, EventKind::LoadedInput).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_partition_upstream_that_is_needed_and_does_not_exist_fails_the_step() {
+    for allow_nonexistent_upstream_partitions in [false, true] {
+        let mapping =
+            PartitionMapping::TimeWindow { start_offset: -1, end_offset: -1, allow_nonexistent_upstream_partitions };
+        let after = daily_after().mapping("daily", mapping);
+        let world = World::of(Definitions::new("test").assets([daily(), after])).await;
+        let selection = Selection { assets: strings(&["daily_after"]), ..Selection::default() };
+        let run = NewRun { selection, partition_key: Some("2026-01-01".into()), ..new_run(ASSET_JOB) };
+        let lease = world.launch(run).await;
+        let end = world.execute(lease).await.unwrap();
+        if allow_nonexistent_upstream_partitions {
+            assert_eq!(end, End::Success);
+        } else {
+            let problem = failure(end);
+            assert_eq!(
+                (problem.code, problem.cause.unwrap()),
+                (Code::NotFound, "`day` has no `2025-12-31`".to_owned())
+            );
+        }
+    }
 }
 
 #[multi_asset(assets = ["left", "right"], can_subset)]

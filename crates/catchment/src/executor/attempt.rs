@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use catchment_core::{EventKind, Level, NewEvent};
 use catchment_model::{Code, Problem};
 use catchment_settings::clock;
+use futures::FutureExt;
 use serde_json::{Value as Json, json};
 
 use super::execution::Execution;
 use super::inputs::{Loader, Taken, Value};
 use super::outputs::Settling;
 use super::panics;
+use super::patience::may_pass;
 use crate::context::{RetryRequested, StepContext, StepScope};
 use crate::plan::PlannedStep;
 
@@ -43,6 +45,7 @@ pub(crate) enum Outcome {
 /// Tries a step. What it did is told before this answers; what it says of assets is durable by then.
 pub(crate) async fn attempt(execution: Arc<Execution>, work: Work) -> Outcome {
     let step = &execution.plan.steps[work.place];
+    let attempt = Attempt { execution: &execution, step, key: &work.key, began: clock::monotonic() };
     let slot = match (step.pool(), &execution.slots) {
         (Some(pool), Some(slots)) => match slots.claim(pool, &work.key, step.node.priority).await {
             Ok(None) => Some((slots, pool)),
@@ -50,14 +53,20 @@ pub(crate) async fn attempt(execution: Arc<Execution>, work: Work) -> Outcome {
                 tracing::debug!(pool, before, "waits for a slot");
                 return Outcome::NoSlot(pool.to_owned());
             }
-            Err(problem) => return Outcome::Failed(problem),
+            Err(problem) if may_pass(&problem) => {
+                tracing::warn!(%problem, pool, "a slot could not be asked for");
+                return Outcome::NoSlot(pool.to_owned());
+            }
+            Err(problem) => return attempt.failed(problem, Vec::new(), None, work.retry_number).await,
         },
         _ => None,
     };
-    let attempt = Attempt { execution: &execution, step, key: &work.key, began: clock::monotonic() };
-    let outcome = attempt.run(&work).await;
+    let outcome = match panics::caught(attempt.run(&work).map(Ok).boxed()).await {
+        Ok(outcome) => outcome,
+        Err(panic) => attempt.failed(panic, Vec::new(), None, work.retry_number).await,
+    };
     if let Some((slots, pool)) = slot {
-        slots.free(pool, &work.key).await;
+        slots.free(pool, &work.key, &execution.scope.halt).await;
     }
     outcome
 }
@@ -79,7 +88,7 @@ impl Attempt<'_> {
             }
         };
         let mut events = vec![begin];
-        let loaded = self.context(work, &mut events).await;
+        let loaded = panics::caught(self.context(work, &mut events)).await;
         self.execution.scope.journal.tell(events);
         let context = match loaded {
             Ok(context) => context,
@@ -89,15 +98,17 @@ impl Attempt<'_> {
         let mut reported = context.take_reported();
         let retry = reported.retry.take();
         let mut settling = Settling::new(self.execution, self.step, self.key, self.began, reported);
-        match made {
-            Ok(produced) => match settling.settle(produced).await {
-                Ok(values) => self.succeeded(values, settling).await,
-                Err(problem) => self.failed(problem, settling.events, retry, work.retry_number).await,
-            },
+        let settled = match made {
+            // IO managers, checks of staged files and the types of values are user code too.
+            Ok(produced) => panics::caught(settling.settle(produced)).await,
+            Err(problem) => Err(problem),
+        };
+        match settled {
+            Ok(values) => self.succeeded(values, settling).await,
             Err(problem) => {
                 // What was reported before the failure is true all the same.
-                let told = settling.tell_reported().await;
-                self.failed(told.err().unwrap_or(problem), settling.events, retry, work.retry_number).await
+                settling.tell_reported();
+                self.failed(problem, settling.events, retry, work.retry_number).await
             }
         }
     }

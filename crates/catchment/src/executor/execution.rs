@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::limits::Limits;
 use super::lineage::Lineage;
-use super::schedule::Runs;
 use super::slots::Slots;
 use crate::context::RunScope;
 use crate::definitions::Definitions;
@@ -88,7 +87,7 @@ impl Execution {
     /// will evaluate.
     pub(crate) fn planned(&self) -> Vec<NewEvent> {
         let mut events = Vec::new();
-        for step in self.plan.steps.iter().filter(|step| step.node.runs != Runs::Given) {
+        for step in self.plan.steps.iter().filter(|step| !step.node.runs.is_given()) {
             let key = step.definition.key.as_str();
             for asset in step.assets.iter().filter(|_| !step.definition.observes) {
                 for partition in self.partitions_of(asset) {

@@ -1,16 +1,17 @@
-//! The lease of a run, on a thread of its own: renewed whatever user code does to the runtime, and the place
-//! where a cancel is learned of.
+//! The lease of a run: renewed on a thread and a runtime of its own, and the place where a cancel is learned of.
+//!
+//! Its connection to the state is the run's: a renewal comes in time only if whoever has the connection before it gives
+//! it back. So user code must not hold the run's runtime up either ([`super::threads`]), and this runtime must never
+//! be blocked: connections are given back by tasks.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use catchment_core::{Run, RunStatus};
 use catchment_instance::{InstanceError, Lease, SharedInstance};
 use catchment_model::{Code, Problem};
 use catchment_settings::clock;
+use tokio_util::sync::CancellationToken;
 
 use super::Halt;
 
@@ -21,27 +22,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Keeps a lease until it is dropped.
 pub(crate) struct Guard {
-    over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    over: CancellationToken,
 }
 
 impl Guard {
     /// Begins to renew; `halt` is stopped by a cancel and by the loss of the lease.
     pub(crate) fn start(instance: SharedInstance, lease: Lease, halt: Halt) -> io::Result<Self> {
-        let over = Arc::new(AtomicBool::new(false));
+        let over = CancellationToken::new();
         let keeper = Keeper { instance, lease, halt, over: over.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = std::thread::Builder::new().name("lease".into()).spawn(move || runtime.block_on(keeper.run()))?;
-        Ok(Self { over, thread: Some(thread) })
+        drop(std::thread::Builder::new().name("lease".into()).spawn(move || runtime.block_on(keeper.run()))?);
+        Ok(Self { over })
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-        }
+        self.over.cancel();
     }
 }
 
@@ -49,7 +46,7 @@ struct Keeper {
     instance: SharedInstance,
     lease: Lease,
     halt: Halt,
-    over: Arc<AtomicBool>,
+    over: CancellationToken,
 }
 
 impl Keeper {
@@ -57,9 +54,10 @@ impl Keeper {
         let mut renewed = clock::monotonic();
         let mut due = renewed + RENEW_EVERY;
         loop {
-            std::thread::park_timeout(LOOK_EVERY);
-            if self.over.load(Ordering::Relaxed) {
-                return;
+            tokio::select! {
+                biased;
+                () = self.over.cancelled() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             let now = clock::monotonic();
             let seen = if now >= due { self.renew().await } else { self.look().await };
@@ -96,7 +94,7 @@ impl Keeper {
             self.halt.stop(self.lost(&format!("the newest epoch is {}", run.lease_epoch)));
         } else if run.status == RunStatus::Canceling {
             self.halt.stop(Problem::new(Code::Canceled, "the run was cancelled"));
-        } else if run.status.is_final() && !self.over.load(Ordering::Relaxed) {
+        } else if run.status.is_final() && !self.over.is_cancelled() {
             self.halt.stop(self.lost(&format!("the run is {} already", run.status)));
         }
     }

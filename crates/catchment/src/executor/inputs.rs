@@ -9,7 +9,8 @@ use catchment_model::{Code, Problem};
 use serde_json::{Value as Json, json};
 
 use super::execution::Execution;
-use super::schedule::{Id, Runs, Schedule};
+use super::limits::Limits;
+use super::schedule::{Id, Schedule};
 use crate::config;
 use crate::context::InputValue;
 use crate::definitions::Definitions;
@@ -55,8 +56,20 @@ impl Values {
         self.0.insert(id, values);
     }
 
+    /// What an input of an instance takes; all of it is there, or was kept by an earlier run.
+    pub(crate) fn taken(&self, plan: &Plan, past: &Past, schedule: &Schedule, id: Id, source: &Source) -> Taken {
+        let one = |output| self.one(plan, schedule, output, schedule.mapping_key(id));
+        match source {
+            Source::Config => Taken::Config,
+            Source::Asset(key) => Taken::Asset(key.clone()),
+            Source::Output(output) => Taken::One(one(*output)),
+            Source::Many(outputs) => Taken::Many(outputs.iter().map(|output| one(*output)).collect()),
+            Source::Collected(output) => Taken::Many(self.collected(plan, past, schedule, *output)),
+        }
+    }
+
     /// The value of an output, for the instance with this mapping key.
-    pub(crate) fn taken(&self, plan: &Plan, schedule: &Schedule, output: OutputRef, mapping_key: Option<&str>) -> Take {
+    fn one(&self, plan: &Plan, schedule: &Schedule, output: OutputRef, mapping_key: Option<&str>) -> Take {
         let is_mapped = plan.steps[output.step].node.mapped_over.is_some();
         let id = schedule.instance(output.step, mapping_key.filter(|_| is_mapped));
         match id.and_then(|id| self.0.get(&id)?.get(output.output)) {
@@ -70,7 +83,7 @@ impl Values {
     }
 
     /// All values of an output that fans out, or of a step that runs once for each mapping key.
-    pub(crate) fn collected(&self, plan: &Plan, past: &Past, schedule: &Schedule, output: OutputRef) -> Vec<Take> {
+    fn collected(&self, plan: &Plan, past: &Past, schedule: &Schedule, output: OutputRef) -> Vec<Take> {
         let step = &plan.steps[output.step];
         if step.node.mapped_over.is_none() {
             let own = schedule.instance(output.step, None).and_then(|id| self.0.get(&id)?.get(output.output));
@@ -84,8 +97,8 @@ impl Values {
                 }
             };
         }
-        let ended = schedule.instances(output.step).filter(|id| schedule.is_done(*id));
-        ended
+        let given = schedule.instances(output.step).filter(|id| schedule.has_given(*id, output.output));
+        given
             .filter_map(|id| match self.0.get(&id).map(|values| values.get(output.output)) {
                 Some(Some(Value::One(value))) => Some(Take::Ready(value.clone())),
                 Some(_) => None,
@@ -96,7 +109,7 @@ impl Values {
 }
 
 /// The value that an earlier run kept of an output.
-pub(crate) fn kept(plan: &Plan, output: OutputRef, mapping_key: Option<&str>) -> Take {
+fn kept(plan: &Plan, output: OutputRef, mapping_key: Option<&str>) -> Take {
     let step = &plan.steps[output.step];
     let key = &step.definition.key;
     let port = &step.definition.op.outputs[output.output];
@@ -238,36 +251,23 @@ impl Loader<'_> {
 /// Refuses a re-execution that needs a value that no IO manager kept.
 pub(crate) fn all_kept(plan: &Plan, past: &Past) -> Result<(), Problem> {
     let nodes = plan.steps.iter().map(|step| step.node.clone()).collect();
-    let limits = super::limits::Limits { max_concurrent: 1, tags: Vec::new() };
-    let schedule = Schedule::new(nodes, limits);
+    let schedule = Schedule::new(nodes, Limits { max_concurrent: 1, tags: Vec::new() });
+    // Nothing has run, so that each value that is not of a step that will run is asked of the past.
+    let values = Values::default();
     let mut missing = BTreeSet::new();
     for (at, step) in plan.steps.iter().enumerate() {
         // What is fanned out by a step of this run has its instances later, and all it takes is of this run.
-        for id in schedule.instances(at).filter(|id| !schedule.is_done(*id)) {
-            for output in step.inputs.iter().flat_map(|(_, source)| source.outputs()) {
-                let of = &plan.steps[output.step];
-                if of.definition.op.outputs[output.output].is_unit() {
-                    continue;
-                }
-                let key = schedule.mapping_key(id);
-                let is_fan = of.definition.op.outputs[output.output].kind == PortKind::Dynamic;
-                let collects = of.node.mapped_over.is_some() && of.node.mapped_over != step.node.mapped_over;
-                let takes: Vec<Take> = if collects {
-                    let given = schedule.instances(output.step).filter(|id| schedule.is_done(*id));
-                    given.map(|id| kept(plan, *output, schedule.mapping_key(id))).collect()
-                } else {
-                    let up = schedule.instance(output.step, key.filter(|_| of.node.mapped_over.is_some()));
-                    match up.is_none_or(|up| schedule.is_done(up)) {
-                        false => Vec::new(),
-                        true if is_fan && key.is_none() => {
-                            let keys = past.mapping_keys(&of.definition.key);
-                            keys.iter().map(|key| kept(plan, *output, Some(key))).collect()
-                        }
-                        true => vec![kept(plan, *output, key)],
-                    }
+        for id in schedule.instances(at).filter(|id| !schedule.is_final(*id)) {
+            for (_, source) in &step.inputs {
+                let takes = match values.taken(plan, past, &schedule, id, source) {
+                    Taken::One(take) => vec![take],
+                    Taken::Many(takes) => takes,
+                    Taken::Asset(_) | Taken::Config => Vec::new(),
                 };
                 missing.extend(takes.into_iter().filter_map(|take| match take {
-                    Take::Kept(kept, _) if past.kept(&kept).is_none() => Some(kept),
+                    Take::Kept(kept, of) if is_of_past(plan, &schedule, id, of) && past.kept(&kept).is_none() => {
+                        Some(kept)
+                    }
                     _ => None,
                 }));
             }
@@ -279,12 +279,23 @@ pub(crate) fn all_kept(plan: &Plan, past: &Past) -> Result<(), Problem> {
     }
 }
 
+/// Whether an instance takes this output from an earlier run: it says something, and what gives it does not run.
+fn is_of_past(plan: &Plan, schedule: &Schedule, id: Id, output: OutputRef) -> bool {
+    let step = &plan.steps[output.step];
+    let is_unit = step.definition.op.outputs[output.output].is_unit();
+    // Of a step whose branches another collects, only those that ended are taken.
+    let mapping_key = step.node.mapped_over.and(schedule.mapping_key(id));
+    let collects = step.node.mapped_over.is_some() && mapping_key.is_none();
+    let gives = schedule.instance(output.step, mapping_key);
+    !is_unit && (collects || gives.is_none_or(|gives| schedule.is_final(gives)))
+}
+
 /// Refuses a run that takes the value of an asset that it does not make, and that no IO manager can have kept.
 pub(crate) fn all_stored(definitions: &Definitions, plan: &Plan, resources: &Resources) -> Result<(), Problem> {
     if resources.has(DEFAULT) {
         return Ok(());
     }
-    for step in plan.steps.iter().filter(|step| step.node.runs != Runs::Given) {
+    for step in plan.steps.iter().filter(|step| !step.node.runs.is_given()) {
         for (_, source) in &step.inputs {
             let Source::Asset(key) = source else { continue };
             let made = definitions.asset(key);

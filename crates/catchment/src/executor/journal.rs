@@ -1,7 +1,11 @@
 //! The way of events into the log: in order, and those that come close together in one transaction.
 //!
 //! What is written while a transaction is on its way goes into the next one, all of it, whoever wrote it: many steps
-//! share a commit, and none waits for more than the one before its own. Log lines alone wait a moment for company.
+//! share a commit, and none waits for more than the one before its own. There is one limit ([`MOST_TOGETHER`]): what is
+//! beyond it waits for the next. Log lines alone wait a moment for company.
+//!
+//! A state that does not answer for a moment costs nothing: what was to be written is written again until the lease is
+//! over. An event whose answer alone was lost is then in the log twice.
 //!
 //! What is durable before what: events of a run keep their order, so nothing is ever in the log without what came
 //! before it. [`Journal::write`] answers when its events are durable; the executor waits for it before a commit to the
@@ -21,6 +25,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Halt;
+use super::patience::patiently;
 
 /// How long a log line may wait.
 const FLUSH_AFTER: Duration = Duration::from_millis(200);
@@ -36,7 +41,7 @@ pub(crate) trait Record: Send + Sync + 'static {
     async fn append(&self, events: &[NewEvent]) -> Result<(), Problem>;
 }
 
-/// How many events go into one transaction before further ones have to wait.
+/// How many events go into one transaction before further ones have to wait; those told together are not parted.
 const MOST_TOGETHER: usize = 2_000;
 
 enum Entry {
@@ -56,7 +61,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Starts the writer. Where it cannot write, `halt` stops the run.
+    /// Starts the writer. Where it cannot write in the time of a lease, `halt` stops the run.
     pub(crate) fn start(run_id: RunId, record: Arc<dyn Record>, halt: Halt) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         let journal = Self { run_id, sender, waiting: Arc::default(), dropped: Arc::default() };
@@ -182,7 +187,7 @@ impl Writer {
             return Ok(());
         }
         let lines = events.iter().filter(|event| event.kind == EventKind::Log).count();
-        let result = self.record.append(events).await;
+        let result = patiently(&self.halt, "events are written", || self.record.append(events)).await;
         self.waiting.fetch_sub(lines, Ordering::Relaxed);
         events.clear();
         if let Err(problem) = &result {
@@ -191,3 +196,8 @@ impl Writer {
         result
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
+#[path = "journal_tests.rs"]
+mod tests;

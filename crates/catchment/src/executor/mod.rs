@@ -2,7 +2,7 @@
 //!
 //! [`run`] takes a run over, renews its lease ([`guard`]), and ends it. [`steps`] drives its steps: the [`schedule`]
 //! says which starts next, an [`attempt`] is one try of a step ([`inputs`] it takes, [`outputs`] it gives, [`checks`]
-//! between them), [`hooks`] follow its end. [`journal`] is the way of the events, [`logs`] brings `tracing` into it.
+//! between them), [`hooks`] follow its end; both run on [`threads`] of their own. [`journal`] is the way of the events, [`logs`] brings `tracing` into it.
 //! What all of them share is an [`execution`]; it knows nothing of leases, so that a test can do without a state.
 
 pub(crate) mod attempt;
@@ -16,13 +16,17 @@ pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod lineage;
 pub(crate) mod logs;
+pub(crate) mod node;
+pub(crate) mod opening;
 pub(crate) mod outputs;
 pub(crate) mod panics;
 pub(crate) mod partitions;
+pub(crate) mod patience;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod slots;
 pub(crate) mod steps;
+pub(crate) mod threads;
 
 use std::sync::{Arc, OnceLock};
 
@@ -53,6 +57,12 @@ impl Halt {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
 mod asset_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
+mod blocking_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
+mod past_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
 mod run_tests;

@@ -65,14 +65,13 @@ impl<'a> Settling<'a> {
         Ok(values)
     }
 
-    /// Tells what was reported by a step that failed afterwards.
-    pub(crate) async fn tell_reported(&mut self) -> Result<(), Problem> {
+    /// Tells what was reported by a step that failed afterwards, as far as it was not told yet.
+    pub(crate) fn tell_reported(&mut self) {
         let checks = std::mem::take(&mut self.reported.checks);
         let events = checks.iter().flat_map(|check| checks::events(self.execution, self.step, self.key, check));
         self.events.extend(events.collect::<Vec<_>>());
         self.tell_observations();
         self.tell_others();
-        Ok(())
     }
 
     /// Writes the checks down, and refuses where a blocking one failed: nothing is committed then.
@@ -279,7 +278,7 @@ impl<'a> Settling<'a> {
             .remedy("launch the run with a partition")
         })?;
         let store = scope.resources.get::<dyn OutputStore>(OUTPUT_STORE).await?;
-        scope.opened.clone().await?;
+        scope.opening.done().await?;
         failpoint::hit("run.before_commit");
         if scope.halt.token.is_cancelled() {
             return Err(scope.halt.reason());

@@ -111,6 +111,19 @@ impl Execution {
         let dynamic = dynamic_keys(definitions.into_iter().flatten(), self.instance()).await?;
         let context = PartitionContext { now: clock::now(), dynamic: &dynamic };
         let needed = mapping.upstream_keys(&subset, sides, context)?;
+        if !needed.missing.is_empty() {
+            let keys: Vec<_> = needed.missing.iter().map(|key| format!("`{key}`")).collect();
+            return Err(Problem::new(
+                Code::NotFound,
+                format!("partitions of `{upstream}` that are needed do not exist"),
+            )
+            .place(format!("step {}", step.definition.key))
+            .cause(format!("`{up_name}` has no {}", keys.join(", ")))
+            .remedy(
+                "add these partitions, correct the partition mapping, or let it allow nonexistent upstream \
+                     partitions",
+            ));
+        }
         Ok(needed.subset.iter().map(|key| key.map(str::to_owned)).collect())
     }
 }

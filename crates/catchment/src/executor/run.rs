@@ -7,14 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use catchment_core::state::Command;
-use catchment_core::{Event, EventKind, Level, NewEvent, Run, RunStatus, tags};
-use catchment_instance::{InstanceError, Lease, SharedInstance};
+use catchment_core::{Event, EventKind, Level, NewEvent, Run, RunId, RunStatus, tags};
+use catchment_instance::{EventFilter, InstanceError, Lease, SharedInstance};
 use catchment_model::{Code, Problem};
 use catchment_settings::config::{OperatorConfig, PoolGranularity};
 use catchment_settings::{Home, clock, failpoint, task, wake};
-use futures::FutureExt;
-use futures::future::BoxFuture;
-
 use serde_json::{Value, json};
 
 use super::execution::Execution;
@@ -22,13 +19,14 @@ use super::guard::{AHEAD, Guard, lost};
 use super::journal::{Journal, Record};
 use super::limits::Limits;
 use super::lineage::Lineage;
+use super::opening::Opening;
 use super::slots::Slots;
 use super::{Halt, inputs, logs, partitions, steps};
 use crate::config;
-use crate::context::{Opened, RunScope};
-use crate::definitions::{Definitions, OUTPUT_STORE};
+use crate::context::RunScope;
+use crate::definitions::Definitions;
 use crate::io_manager::FilesIoManager;
-use crate::output::{OpenRun, OutputStore};
+use crate::output::OpenRun;
 use crate::plan::{Past, Plan};
 use crate::resource::Resources;
 
@@ -120,8 +118,10 @@ async fn carry_out(
     let run_config = prepared.run_config;
     resources.share_instance(instance);
     let resources = resources.configured(&run_config, Some(journal.clone()));
-    let opened = open_in_ledger(&prepared.plan, run, lease, resources.clone());
-    drop(task::spawn("open run", opened.clone()));
+    let opening = Arc::new(Opening::of(to_open(&prepared.plan, run, lease), resources.clone()));
+    // Whoever commits hears why it failed, and tries again.
+    let ahead = opening.clone();
+    drop(task::spawn("open run", async move { ahead.done().await.ok() }));
     let scope = Arc::new(RunScope {
         run_id: lease.run_id,
         epoch: lease.epoch,
@@ -133,7 +133,7 @@ async fn carry_out(
         children: Default::default(),
         journal: journal.clone(),
         resources: resources.clone(),
-        opened: opened.clone(),
+        opening: opening.clone(),
         run_config,
     });
     let home = &resources.surroundings().home;
@@ -166,7 +166,10 @@ async fn carry_out(
         Err(problem) => return fail(instance, lease, problem).await,
     };
     journal.flush().await?;
-    let problem = summary(ended.failures).or(opened.await.err());
+    let problem = match summary(ended.failures) {
+        Some(problem) => Some(problem),
+        None => opening.done().await.err(),
+    };
     failpoint::hit("run.before_end");
     match problem {
         None => end(instance, lease, Command::Succeed).await.map(|()| End::Success),
@@ -199,6 +202,10 @@ async fn prepare(
     inputs::all_kept(&plan, &past)?;
     inputs::all_stored(definitions, &plan, resources)?;
     let run_config = config::merged(&job, &run.run_config);
+    let faults = config::faults(definitions, &definitions.steps_of(&job), &plan.step_keys(), &run_config);
+    if !faults.is_empty() {
+        return Err(config::problem(faults).place(format!("run {}", run.run_id)));
+    }
     let partition = run.partition_key.as_deref();
     let partitions = partitions::of_run(definitions, &plan, partition, &run.tags, Some(instance)).await?;
     let outside: BTreeMap<String, Option<String>> = plan
@@ -211,7 +218,12 @@ async fn prepare(
             (key, partition)
         })
         .collect();
-    let pools = OperatorConfig::load(&resources.surroundings().home)?.concurrency.pools;
+    let surroundings = resources.surroundings();
+    // The daemon's own settings, wherever this process runs; without a daemon those of its home.
+    let pools = match &surroundings.environment.pools {
+        Some(told) => told.clone(),
+        None => OperatorConfig::load(&surroundings.home)?.concurrency.pools,
+    };
     Ok(Prepared {
         limits: Limits::of(&run_config, job.concurrency),
         lineage: Lineage::of(instance, &outside).await?,
@@ -231,23 +243,29 @@ async fn prepare(
 
 /// What the runs gave that this one re-executes: its parent, that one's parent, and so on.
 async fn past(instance: &SharedInstance, run: &Run) -> Result<Past, Problem> {
-    let mut chain = Vec::new();
+    let mut past = Past::default();
     let mut next = run.parent_run_id.filter(|_| !run.selection.steps.is_empty());
-    while let Some(run_id) = next.filter(|_| chain.len() < LONGEST_CHAIN) {
-        let mut events = Vec::new();
-        loop {
-            let after = events.last().map_or(0, |event: &Event| event.id);
-            let page = instance.run_events(run_id, after, PAGE).await?;
-            let is_last = page.len() < PAGE as usize;
-            events.extend(page);
-            if is_last {
-                break;
-            }
-        }
-        chain.push(events);
+    for _ in 0..LONGEST_CHAIN {
+        let Some(run_id) = next else { break };
+        past.add_run_before(&events_of_past(instance, run_id).await?);
         next = instance.run(run_id).await?.and_then(|parent| parent.parent_run_id);
     }
-    Ok(Past::of(chain.iter().map(Vec::as_slice)))
+    Ok(past)
+}
+
+/// The events of a run that say what its steps gave, in order.
+async fn events_of_past(instance: &SharedInstance, run_id: RunId) -> Result<Vec<Event>, Problem> {
+    let filter = EventFilter { run_id: Some(run_id), kinds: Past::KINDS.to_vec(), ..EventFilter::default() };
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        let page = instance.events(&filter, events.last().map(|event| event.id), PAGE).await?;
+        let is_last = page.len() < PAGE as usize;
+        events.extend(page);
+        if is_last {
+            events.reverse();
+            return Ok(events);
+        }
+    }
 }
 
 /// Where the raw output of the run's process is, if its launcher kept any.
@@ -263,9 +281,9 @@ fn captured(journal: &Journal, home: &Home, lease: Lease) -> Option<NewEvent> {
     Some(journal.event(EventKind::LogsCaptured, None, Level::Debug, message, data))
 }
 
-/// Tells the ledger of the run and what it is to commit, beside the first steps; a commit waits for it.
-fn open_in_ledger(plan: &Plan, run: &Run, lease: Lease, resources: Resources) -> Opened {
-    let open = OpenRun {
+/// What the ledger is told of the run, with what it is to commit.
+fn to_open(plan: &Plan, run: &Run, lease: Lease) -> OpenRun {
+    OpenRun {
         run_id: lease.run_id,
         epoch: lease.epoch,
         job_name: run.job_name.clone(),
@@ -273,15 +291,7 @@ fn open_in_ledger(plan: &Plan, run: &Run, lease: Lease, resources: Resources) ->
         partition_key: run.partition_key.clone(),
         expected_outputs: plan.staged(),
         started_at: run.started_at.unwrap_or_else(clock::now),
-    };
-    let opened: BoxFuture<'static, Result<(), Problem>> = async move {
-        if open.expected_outputs.is_empty() {
-            return Ok(());
-        }
-        resources.get::<dyn OutputStore>(OUTPUT_STORE).await?.open_run(open).await
     }
-    .boxed();
-    opened.shared()
 }
 
 /// The problem of a run is that of its first failed step; it says where, and how many others there were.

@@ -17,8 +17,8 @@ use super::Halt;
 use super::run::{End, execute};
 use super::test_world::World;
 use crate::{
-    AssetContext, CheckResult, Config, Definitions, Input, Level, PartitionsDefinition, Staged, StepLogs, asset,
-    asset_job,
+    AssetContext, CheckResult, Config, Definitions, Input, Level, Observation, PartitionsDefinition, Staged, StepLogs,
+    asset, asset_job,
 };
 
 fn datasets() -> PartitionsDefinition {
@@ -68,6 +68,7 @@ async fn endless() -> Result<(), Problem> {
 #[asset(partitions = datasets)]
 async fn file(ctx: AssetContext) -> Result<Staged, Problem> {
     let good = ctx.partition_key() == Some("good");
+    ctx.observe("source", Observation::new().with("rows", 3));
     ctx.report_check(CheckResult::new("rows", good, "rows were counted").with("rows", 3));
     staged(&ctx)
 }
@@ -79,7 +80,7 @@ async fn late_file(ctx: AssetContext) -> Result<Staged, Problem> {
     staged(&ctx)
 }
 
-fn staged(ctx: &AssetContext) -> Result<Staged, Problem> {
+pub(super) fn staged(ctx: &AssetContext) -> Result<Staged, Problem> {
     let path = ctx.scratch()?.join("data.parquet");
     std::fs::write(&path, b"x").map_err(|e| Problem::new(Code::Io, e.to_string()))?;
     Ok(Staged {
@@ -190,6 +191,28 @@ async fn a_staged_file_is_checked_then_committed_then_told() {
 }
 
 #[tokio::test]
+async fn a_ledger_that_did_not_answer_when_the_run_was_opened_is_asked_again() {
+    let world = World::of(definitions()).await;
+    world.list.away.store(1, Ordering::SeqCst);
+    let lease = world.launched("file", json!({}), Some("good")).await;
+    assert_eq!(world.execute(lease).await.unwrap(), End::Success);
+    assert_eq!(world.list.opened.lock().unwrap().len(), 1);
+    assert_eq!(world.list.away.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_run_config_that_is_wrong_fails_the_run_before_any_step_with_every_fault() {
+    let world = World::of(definitions()).await;
+    let wrong = json!({"ops": {"numbers": {"config": "one"}, "nothing": {}}});
+    let lease = world.launched("sum", wrong, None).await;
+    let End::Failure(problem) = world.execute(lease).await.unwrap() else { panic!("it has to fail") };
+    assert_eq!(problem.code, Code::InvalidConfig);
+    let paths: Vec<_> = problem.faults.iter().map(|fault| fault.path.as_str()).collect();
+    assert_eq!(paths, ["$.ops.nothing", "$.ops.numbers.config"]);
+    assert!(world.steps(lease, EventKind::StepStart).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_blocking_check_that_fails_keeps_the_file_out_and_says_its_numbers() {
     let world = World::of(definitions()).await;
     let lease = world.launched("file", json!({}), Some("bad")).await;
@@ -197,6 +220,9 @@ async fn a_blocking_check_that_fails_keeps_the_file_out_and_says_its_numbers() {
     assert_eq!(problem.code, Code::CheckFailed);
     assert_eq!(problem.cause.as_deref(), Some("rows: rows were counted (rows = 3)"));
     assert_eq!(world.list.asked.load(Ordering::SeqCst), 0);
+    let observed = world.told(lease, EventKind::AssetObservation).await;
+    assert_eq!(observed[0].1["asset_key"], "source", "what was seen is true all the same");
+    assert_eq!(observed.len(), 1);
 }
 
 #[tokio::test]

@@ -4,47 +4,12 @@
 //! instance for each mapping key, made when the dynamic one has ended; any other node has one.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Instant;
 
 use super::limits::{Limits, Used};
-
-/// What is known of a step before anything runs.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Node {
-    /// What it waits for; all before it.
-    pub(crate) after: Vec<Edge>,
-    /// The dynamic node whose mapping keys it has an instance for.
-    pub(crate) mapped_over: Option<usize>,
-    /// What of it runs.
-    pub(crate) runs: Runs,
-    /// Who is higher goes first.
-    pub(crate) priority: i64,
-    /// Tags, for the limits by tag.
-    pub(crate) tags: BTreeMap<String, String>,
-}
-
-/// What of a step runs in this run.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum Runs {
-    /// All of it; its mapping keys come from the dynamic node.
-    #[default]
-    Whole,
-    /// Nothing: an earlier run gave what it gives.
-    Given,
-    /// Of these mapping keys, those that are marked; an earlier run gave the others.
-    Keys(Vec<(String, bool)>),
-}
-
-/// What a step waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Edge {
-    /// The node.
-    pub(crate) node: usize,
-    /// The output of it, among several; without, its end.
-    pub(crate) output: Option<usize>,
-}
+pub(crate) use super::node::{Edge, LeftOut, Node, Runs, Share};
 
 /// An instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,7 +35,7 @@ enum State {
     Later(Instant),
     Running,
     /// It ended well, without these outputs.
-    Done(Vec<usize>),
+    Done(LeftOut),
     Failed,
     Skipped {
         failed: bool,
@@ -111,11 +76,13 @@ pub(crate) struct Schedule {
     expanded: Vec<Option<Expanded>>,
     ready: BTreeSet<(Reverse<i64>, Id)>,
     later: BTreeSet<(Instant, Id)>,
+    /// What will not run because an earlier run left out what it needs.
+    skipped_at_first: Vec<Skipped>,
     used: Used,
 }
 
 impl Schedule {
-    /// Nothing has run. Nodes are in topological order.
+    /// Nothing has run in this run. Nodes are in topological order.
     pub(crate) fn new(nodes: Vec<Node>, limits: Limits) -> Self {
         let mut downstream = vec![Vec::new(); nodes.len()];
         for (at, node) in nodes.iter().enumerate() {
@@ -129,20 +96,30 @@ impl Schedule {
             nodes,
             ready: BTreeSet::new(),
             later: BTreeSet::new(),
+            skipped_at_first: Vec::new(),
             used: Used::new(limits),
         };
         for at in 0..schedule.nodes.len() {
             match (schedule.nodes[at].runs.clone(), schedule.nodes[at].mapped_over) {
                 (Runs::Whole, Some(_)) => {}
-                (Runs::Whole, None) => schedule.expand(at, [(None, true)]),
-                (Runs::Given, _) => schedule.expand(at, [(None, false)]),
-                (Runs::Keys(keys), _) => schedule.expand(at, keys.into_iter().map(|(key, runs)| (Some(key), runs))),
+                (Runs::Whole, None) => schedule.expand(at, [(None, Share::Runs)]),
+                (Runs::Given(left_out), _) => schedule.expand(at, [(None, Share::Given(left_out))]),
+                (Runs::Keys(keys), _) => schedule.expand(at, keys.into_iter().map(|(key, share)| (Some(key), share))),
             }
         }
-        for at in 0..schedule.instances.len() {
-            schedule.look(Id(at));
+        for id in (0..schedule.instances.len()).map(Id) {
+            if let Some((because_of, failed)) = schedule.look(id) {
+                let mut skipped = vec![Skipped { id, because_of, failed }];
+                skipped.append(&mut schedule.close(id, State::Skipped { failed }));
+                schedule.skipped_at_first.append(&mut skipped);
+            }
         }
         schedule
+    }
+
+    /// What will not run, whatever happens, because an earlier run left out what it needs.
+    pub(crate) fn skipped_at_first(&self) -> &[Skipped] {
+        &self.skipped_at_first
     }
 
     /// The node of an instance.
@@ -174,6 +151,16 @@ impl Schedule {
         matches!(self.instances[id.0].state, State::Done(_))
     }
 
+    /// Whether an instance ended well and gave this output, here or in an earlier run.
+    pub(crate) fn has_given(&self, id: Id, output: usize) -> bool {
+        matches!(&self.instances[id.0].state, State::Done(left_out) if !left_out.contains(&output))
+    }
+
+    /// Whether an instance ended, or never starts.
+    pub(crate) fn is_final(&self, id: Id) -> bool {
+        matches!(self.instances[id.0].state, State::Done(_) | State::Failed | State::Skipped { .. })
+    }
+
     /// Takes the instance that is to start now, if there is one: the highest priority first, and among equals in the
     /// order of the plan.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Id> {
@@ -202,25 +189,30 @@ impl Schedule {
         self.used.is_empty() && self.ready.is_empty() && self.later.is_empty()
     }
 
-    /// A running instance ended well. `missing` are the outputs that it left out, `mapping_keys` those of a dynamic
-    /// one. Answers what will not run for it.
-    pub(crate) fn succeeded(&mut self, id: Id, missing: Vec<usize>, mapping_keys: &[String]) -> Vec<Skipped> {
+    /// A running instance ended well. `left_out` are the outputs that it did not give, `mapping_keys` those of a
+    /// dynamic one. Answers what will not run for it.
+    pub(crate) fn succeeded(&mut self, id: Id, left_out: LeftOut, mapping_keys: &[String]) -> Vec<Skipped> {
         self.release(id);
-        let node = self.node(id);
-        let mut without_any = Vec::new();
-        for at in self.downstream[node].clone() {
-            if self.nodes[at].mapped_over == Some(node) && self.expanded[at].is_none() {
-                self.expand(at, mapping_keys.iter().cloned().map(|key| (Some(key), true)));
-                without_any.extend(mapping_keys.is_empty().then_some(at));
+        let mapped = self.unexpanded(self.node(id));
+        for at in &mapped {
+            self.expand(*at, mapping_keys.iter().cloned().map(|key| (Some(key), Share::Runs)));
+        }
+        let skipped = self.close(id, State::Done(left_out));
+        if mapping_keys.is_empty() {
+            // The end of an instance is what makes others look whether they can start. A step without instances has no
+            // end, so whoever collects it looks now.
+            let collecting: BTreeSet<usize> = mapped.iter().flat_map(|at| self.downstream[*at].clone()).collect();
+            for id in collecting.into_iter().flat_map(|at| self.instances(at)).collect::<Vec<_>>() {
+                self.look(id);
             }
         }
-        let skipped = self.close(id, State::Done(missing));
-        // What collects nothing waits for nobody who could tell it.
-        let collecting: BTreeSet<usize> = without_any.iter().flat_map(|at| self.downstream[*at].clone()).collect();
-        for id in collecting.into_iter().flat_map(|at| self.instances(at)).collect::<Vec<_>>() {
-            self.look(id);
-        }
         skipped
+    }
+
+    /// The nodes that wait for the mapping keys of a dynamic one.
+    fn unexpanded(&self, dynamic: usize) -> Vec<usize> {
+        let waits = |at: &usize| self.nodes[*at].mapped_over == Some(dynamic) && self.expanded[*at].is_none();
+        self.downstream[dynamic].iter().copied().filter(waits).collect()
     }
 
     /// A running instance failed for good. Answers what will not run for it.
@@ -254,15 +246,18 @@ impl Schedule {
     }
 
     /// Makes the instances of a node; those that do not run are done.
-    fn expand(&mut self, node: usize, keys: impl IntoIterator<Item = (Option<String>, bool)>) {
+    fn expand(&mut self, node: usize, keys: impl IntoIterator<Item = (Option<String>, Share)>) {
         let first = self.instances.len();
         let (mut by_key, mut open) = (HashMap::new(), 0);
-        for (mapping_key, runs) in keys {
+        for (mapping_key, share) in keys {
             if let Some(key) = &mapping_key {
                 by_key.insert(key.clone(), Id(self.instances.len()));
             }
-            open += usize::from(runs);
-            let state = if runs { State::Waiting } else { State::Done(Vec::new()) };
+            let state = match share {
+                Share::Runs => State::Waiting,
+                Share::Given(left_out) => State::Done(left_out),
+            };
+            open += usize::from(state == State::Waiting);
             self.instances.push(Instance { node, mapping_key, state });
         }
         self.expanded[node] = Some(Expanded { ids: first..self.instances.len(), by_key, open });
@@ -275,11 +270,11 @@ impl Schedule {
         let mut ended = vec![id];
         while let Some(id) = ended.pop() {
             let node = self.node(id);
+            for at in self.unexpanded(node) {
+                // The dynamic step gave no keys: what is mapped over it is skipped as a whole.
+                self.expand(at, [(None, Share::Runs)]);
+            }
             for at in self.downstream[node].clone() {
-                if self.nodes[at].mapped_over == Some(node) && self.expanded[at].is_none() {
-                    // The dynamic step gave no keys: what is mapped over it is skipped as a whole.
-                    self.expand(at, [(None, true)]);
-                }
                 for waiting in self.concerned(id, at) {
                     if let Some((because_of, failed)) = self.look(waiting) {
                         skipped.push(Skipped { id: waiting, because_of, failed });
@@ -300,19 +295,21 @@ impl Schedule {
         }
     }
 
-    /// The instances of a node that the end of another may concern.
+    /// The instances of a node downstream that may start, or be skipped, because an instance ended.
     fn concerned(&self, ended: Id, node: usize) -> Vec<Id> {
         let up = self.node(ended);
-        match (self.nodes[up].mapped_over, self.nodes[node].mapped_over) {
-            (Some(over), Some(same)) if over == same => {
-                self.instance(node, self.mapping_key(ended)).into_iter().collect()
-            }
-            // What collects waits for the last of them, or for one that failed.
-            (Some(_), _) if self.is_done(ended) && self.expanded[up].as_ref().is_some_and(|known| known.open > 0) => {
-                Vec::new()
-            }
-            _ => self.instances(node).collect(),
+        let (up_over, over) = (self.nodes[up].mapped_over, self.nodes[node].mapped_over);
+        if up_over.is_some() && up_over == over {
+            // Both are mapped over the same: each branch goes its own way.
+            return self.instance(node, self.mapping_key(ended)).into_iter().collect();
         }
+        let collects = up_over.is_some();
+        let others_are_open = self.expanded[up].as_ref().is_some_and(|known| known.open > 0);
+        if collects && others_are_open && self.is_done(ended) {
+            // What collects waits for the last of them. One that failed concerns it at once.
+            return Vec::new();
+        }
+        self.instances(node).collect()
     }
 
     /// Looks whether an instance that waits can start; answers why not where it never can.
@@ -348,7 +345,7 @@ impl Schedule {
 
     fn gave(&self, id: Id, output: Option<usize>) -> Met {
         match &self.instances[id.0].state {
-            State::Done(missing) if output.is_some_and(|output| missing.contains(&output)) => {
+            State::Done(left_out) if output.is_some_and(|output| left_out.contains(&output)) => {
                 Met::Never { because_of: id, failed: false }
             }
             State::Done(_) => Met::Yes,

@@ -7,7 +7,7 @@ use catchment_core::queue::{TagLimit, TagValue};
 use catchment_settings::clock;
 use proptest::prelude::*;
 
-use super::{Edge, Id, Node, Runs, Schedule};
+use super::{Edge, Id, Node, Runs, Schedule, Share};
 use crate::executor::limits::Limits;
 
 fn limits(max_concurrent: usize) -> Limits {
@@ -132,9 +132,11 @@ fn an_output_that_is_left_out_skips_what_needs_it_and_nothing_else() {
 #[test]
 fn a_re_execution_runs_one_branch_and_takes_the_others_as_given() {
     let now = clock::monotonic();
-    let branches = |runs: &[(&str, bool)]| Runs::Keys(runs.iter().map(|(key, runs)| ((*key).into(), *runs)).collect());
+    let share = |runs| if runs { Share::Runs } else { Share::Given(Vec::new()) };
+    let branches =
+        |runs: &[(&str, bool)]| Runs::Keys(runs.iter().map(|(key, runs)| ((*key).into(), share(*runs))).collect());
     let nodes = vec![
-        Node { runs: Runs::Given, ..node(&[]) },
+        Node { runs: Runs::Given(Vec::new()), ..node(&[]) },
         Node { runs: branches(&[("a", false), ("b", true)]), ..mapped(0, &[0]) },
         Node { runs: branches(&[("a", false), ("b", true)]), ..mapped(0, &[1]) },
         node(&[2]),
@@ -147,6 +149,19 @@ fn a_re_execution_runs_one_branch_and_takes_the_others_as_given() {
     }
     assert_eq!(order, ["1[b]", "2[b]", "3"]);
     assert!(schedule.is_over());
+}
+
+#[test]
+fn what_needs_an_output_that_an_earlier_run_left_out_is_skipped_at_first() {
+    let needs = |node, output| Node { after: vec![Edge { node, output: Some(output) }], ..Node::default() };
+    let given = Node { runs: Runs::Given(vec![0]), ..node(&[]) };
+    let mut schedule = Schedule::new(vec![given, needs(0, 0), needs(1, 0), needs(0, 1), node(&[])], limits(10));
+    let skipped: Vec<_> = schedule.skipped_at_first().iter().map(|skipped| (skipped.id, skipped.failed)).collect();
+    let ids: Vec<_> = skipped.iter().map(|(id, _)| *id).collect();
+    assert_eq!(names(&schedule, &ids), ["1", "2"]);
+    assert!(skipped.iter().all(|(_, failed)| !failed));
+    let rest = start(&mut schedule, clock::monotonic());
+    assert_eq!(names(&schedule, &rest), ["3", "4"]);
 }
 
 #[test]

@@ -6,6 +6,9 @@ use catchment_instance::{Lease, SharedInstance, SlotClaim};
 use catchment_model::Problem;
 use catchment_settings::clock;
 
+use super::Halt;
+use super::patience::patiently;
+
 /// The first wait for a slot, and the longest: it doubles in between.
 const FIRST_WAIT: Duration = Duration::from_millis(25);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -34,13 +37,15 @@ impl Slots {
         }
     }
 
-    /// Gives the slot back. Where that fails, the end of the run does it.
-    pub(crate) async fn free(&self, pool: &str, step_key: &str) {
+    /// Gives the slot back, if need be with patience: other steps of this very run may wait for it. Where it cannot
+    /// be given back, the end of the run does it.
+    pub(crate) async fn free(&self, pool: &str, step_key: &str, halt: &Halt) {
         if !self.of_steps {
             return;
         }
-        if let Err(error) = self.instance.free_slot(pool, self.lease.run_id, step_key).await {
-            tracing::warn!(%error, pool, "the slot was not given back");
+        let free = async || Ok(self.instance.free_slot(pool, self.lease.run_id, step_key).await?);
+        if let Err(problem) = patiently(halt, "a slot is given back", free).await {
+            tracing::warn!(%problem, pool, "the slot was not given back");
         }
     }
 }

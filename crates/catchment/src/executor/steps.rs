@@ -1,28 +1,27 @@
 //! Drives the steps of a run: starts what the schedule says, and tells it how each ended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 use catchment_core::reexecution::mapped_key;
 use catchment_core::{EventKind, Level};
 use catchment_model::{Code, Problem};
-use catchment_settings::{clock, task};
+use catchment_settings::clock;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde_json::json;
-use tokio::task::{AbortHandle, JoinError};
-use tracing::Instrument;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::attempt::{self, Outcome, Work};
 use super::execution::Execution;
 use super::hooks;
-use super::inputs::{Taken, Value, Values};
+use super::inputs::{Value, Values};
 use super::logs;
 use super::schedule::{Id, Schedule, Skipped};
+use super::threads;
 use crate::lower::StepOutputRef;
 use crate::output::SharedValue;
-use crate::plan::Source;
 
 /// How the steps ended.
 #[derive(Default)]
@@ -42,11 +41,13 @@ struct Driver {
     schedule: Schedule,
     values: Values,
     tries: HashMap<Id, Tries>,
-    running: FuturesUnordered<BoxFuture<'static, (Id, Result<Outcome, JoinError>)>>,
+    running: FuturesUnordered<BoxFuture<'static, (Id, Result<Outcome, Problem>)>>,
     hooks: FuturesUnordered<BoxFuture<'static, ()>>,
-    tasks: Tasks,
+    /// What runs must not outlive the run.
+    gone: CancellationToken,
+    _on_drop: DropGuard,
     /// Who waits for a slot, by pool.
-    waiting: HashMap<String, Vec<Id>>,
+    waiting: HashMap<String, BTreeSet<Id>>,
     ended: Ended,
     execution: Arc<Execution>,
 }
@@ -58,26 +59,18 @@ struct Tries {
     slot: u32,
 }
 
-/// The tasks that run: they must not outlive the run.
-#[derive(Default)]
-struct Tasks(HashMap<tokio::task::Id, AbortHandle>);
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        self.0.values().for_each(AbortHandle::abort);
-    }
-}
-
 impl Driver {
     fn new(execution: Arc<Execution>) -> Self {
         let nodes = execution.plan.steps.iter().map(|step| step.node.clone()).collect();
+        let gone = CancellationToken::new();
         Self {
             schedule: Schedule::new(nodes, execution.limits.clone()),
             values: Values::default(),
             tries: HashMap::new(),
             running: FuturesUnordered::new(),
             hooks: FuturesUnordered::new(),
-            tasks: Tasks::default(),
+            _on_drop: gone.clone().drop_guard(),
+            gone,
             waiting: HashMap::new(),
             ended: Ended::default(),
             execution,
@@ -86,6 +79,7 @@ impl Driver {
 
     async fn run(mut self) -> Result<Ended, Problem> {
         let halt = self.execution.scope.halt.clone();
+        self.skip(self.schedule.skipped_at_first());
         loop {
             while let Some(id) = self.schedule.next(clock::monotonic()) {
                 self.start(id);
@@ -109,33 +103,20 @@ impl Driver {
         }
     }
 
-    fn start(&mut self, id: Id) {
+    fn start(&self, id: Id) {
         let place = self.schedule.node(id);
         let step = &self.execution.plan.steps[place];
         let tries = self.tries.get(&id).copied().unwrap_or_default();
         let mapping_key = self.schedule.mapping_key(id).map(str::to_owned);
-        let inputs = step.inputs.iter().map(|(name, source)| (name.clone(), self.taken(id, source))).collect();
+        let Execution { plan, past, .. } = &*self.execution;
+        let taken = |source| self.values.taken(plan, past, &self.schedule, id, source);
+        let inputs = step.inputs.iter().map(|(name, source)| (name.clone(), taken(source))).collect();
         let key = self.key(id);
         let span = logs::span(self.execution.scope.run_id, &key);
         let work = Work { place, key, mapping_key, inputs, retry_number: tries.retries };
-        let task = task::spawn("step", attempt::attempt(self.execution.clone(), work).instrument(span));
-        self.tasks.0.insert(task.id(), task.abort_handle());
-        self.running.push(Box::pin(async move { (id, task.await) }));
-    }
-
-    /// What an input takes; all of it is there, or was kept by an earlier run.
-    fn taken(&self, id: Id, source: &Source) -> Taken {
-        let plan = &self.execution.plan;
-        let one = |output| self.values.taken(plan, &self.schedule, output, self.schedule.mapping_key(id));
-        match source {
-            Source::Config => Taken::Config,
-            Source::Asset(key) => Taken::Asset(key.clone()),
-            Source::Output(output) => Taken::One(one(*output)),
-            Source::Many(outputs) => Taken::Many(outputs.iter().map(|output| one(*output)).collect()),
-            Source::Collected(output) => {
-                Taken::Many(self.values.collected(plan, &self.execution.past, &self.schedule, *output))
-            }
-        }
+        let attempt = attempt::attempt(self.execution.clone(), work);
+        let driven = span.in_scope(|| threads::drive("step", self.gone.clone(), attempt));
+        self.running.push(Box::pin(async move { (id, driven.await) }));
     }
 
     /// The key of an instance: that of its step, with its mapping key where it has one.
@@ -144,18 +125,22 @@ impl Driver {
         self.schedule.mapping_key(id).map_or_else(|| key.clone(), |mapping_key| mapped_key(key, mapping_key))
     }
 
-    fn heed(&mut self, id: Id, outcome: Result<Outcome, JoinError>) -> Result<(), Problem> {
-        let outcome = outcome.unwrap_or_else(|error| {
-            Outcome::Failed(Problem::new(Code::Bug, "a step ended without an answer").cause(error.to_string()))
+    fn heed(&mut self, id: Id, outcome: Result<Outcome, Problem>) -> Result<(), Problem> {
+        let outcome = outcome.unwrap_or_else(|problem| {
+            // Nobody but the driver is there to say so.
+            self.tell_failure(id, &problem);
+            Outcome::Failed(problem)
         });
-        self.tasks.0.retain(|_, task| !task.is_finished());
+        if !matches!(outcome, Outcome::NoSlot(_)) {
+            self.waiting.values_mut().for_each(|ids| ids.retain(|waiting| *waiting != id));
+        }
         let tries = self.tries.entry(id).or_default();
         match outcome {
             Outcome::NoSlot(pool) => {
                 let wait = super::slots::wait(tries.slot, fastrand::f64());
                 tries.slot += 1;
                 self.schedule.again_at(id, clock::monotonic() + wait);
-                self.waiting.entry(pool).or_default().push(id);
+                self.waiting.entry(pool).or_default().insert(id);
                 return Ok(());
             }
             Outcome::Retry(wait) => {
@@ -197,6 +182,14 @@ impl Driver {
         self.call_hooks(id, Some(problem));
     }
 
+    fn tell_failure(&self, id: Id, problem: &Problem) {
+        let (key, step) = (self.key(id), &self.execution.plan.steps[self.schedule.node(id)]);
+        let data = json!({"problem": problem});
+        let mut events = self.execution.not_made(step, &key, &problem.what);
+        events.insert(0, self.execution.event(EventKind::StepFailure, &key, Level::Error, problem.to_string(), data));
+        self.execution.scope.journal.tell(events);
+    }
+
     /// Says what will not run.
     fn skip(&self, skipped: &[Skipped]) {
         let mut events = Vec::new();
@@ -217,16 +210,15 @@ impl Driver {
         self.execution.scope.journal.tell(events);
     }
 
-    fn call_hooks(&mut self, id: Id, problem: Option<Problem>) {
+    fn call_hooks(&self, id: Id, problem: Option<Problem>) {
         let (place, key) = (self.schedule.node(id), self.key(id));
         if self.execution.plan.steps[place].definition.hooks.is_empty() {
             return;
         }
         let span = logs::span(self.execution.scope.run_id, &key);
         let calls = hooks::call(self.execution.clone(), place, key, problem);
-        let task = task::spawn("hooks", calls.instrument(span));
-        self.tasks.0.insert(task.id(), task.abort_handle());
-        self.hooks.push(Box::pin(async move { drop(task.await) }));
+        let driven = span.in_scope(|| threads::drive("hooks", self.gone.clone(), calls));
+        self.hooks.push(Box::pin(async move { drop(driven.await) }));
     }
 
     /// A step that gave its slot back lets those of this run ask again at once.

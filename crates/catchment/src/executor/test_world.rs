@@ -10,7 +10,7 @@ use catchment_core::run::Selection;
 use catchment_core::state::Command;
 use catchment_core::{Event, EventKind, NewRun, RunId, RunStatus};
 use catchment_instance::{Lease, SharedInstance};
-use catchment_model::Problem;
+use catchment_model::{Code, Problem};
 use catchment_settings::{Environment, Home, clock};
 use serde_json::{Value, json};
 
@@ -22,12 +22,17 @@ use crate::{CommitRequest, Committed, Definitions, OpenRun, OutputStore, Resourc
 pub(super) struct List {
     pub(super) opened: Mutex<Vec<OpenRun>>,
     pub(super) asked: AtomicUsize,
+    /// How often it does not answer when a run is opened.
+    pub(super) away: AtomicUsize,
     shelf: crate::materialize::Shelf,
 }
 
 #[async_trait]
 impl OutputStore for List {
     async fn open_run(&self, run: OpenRun) -> Result<(), Problem> {
+        if self.away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(Problem::new(Code::Unavailable, "the ledger is away"));
+        }
         self.opened.lock().unwrap().push(run);
         Ok(())
     }
@@ -165,6 +170,13 @@ impl World {
         let lease = self.launch(run).await;
         let end = self.execute(lease).await.unwrap();
         (lease, end)
+    }
+
+    /// What a step of a run gave, as JSON, from the file that keeps it.
+    pub(super) async fn kept(&self, lease: Lease, step: &str) -> String {
+        let handled = self.told(lease, EventKind::HandledOutput).await;
+        let (_, data) = handled.iter().find(|(key, _)| key == step).unwrap();
+        std::fs::read_to_string(data["metadata"]["path"]["value"].as_str().unwrap()).unwrap()
     }
 
     /// A job, as the control plane sees it.

@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use catchment_core::{EventKind, Level, NewEvent, RunId};
 use catchment_model::{Code, Problem};
 use catchment_settings::{Environment, Home, clock};
-use futures::FutureExt;
 use serde_json::json;
 
 use super::{FolderMessages, InlineContext, PipesResult, PipesSubprocess, StdioMessages, Stream};
@@ -56,7 +55,7 @@ impl World {
             children: Default::default(),
             journal: Journal::start(run_id, record.clone(), halt),
             resources: Resources::new([], surroundings),
-            opened: std::future::ready(Ok(())).boxed().shared(),
+            opening: Arc::default(),
         });
         let context = AssetContext::new(
             scope.clone(),

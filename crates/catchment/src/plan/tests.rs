@@ -4,7 +4,6 @@ use catchment_core::run::Selection;
 use catchment_model::{Code, Problem};
 
 use super::{Past, Plan};
-use crate::executor::schedule::Runs;
 use crate::{
     Definitions, DynamicOutput, Graph, Input, Inputs, Optional, asset, asset_check, asset_job, graph, job, multi_asset,
     op,
@@ -97,6 +96,24 @@ fn a_function_makes_all_of_its_assets_unless_it_can_leave_some_out() {
 }
 
 #[test]
+fn a_step_that_is_named_makes_of_its_assets_those_that_are_named_beside_it() {
+    let assets = |selection| {
+        let plan = plan("x_and_p", &selection).unwrap();
+        plan.steps.iter().map(|step| step.assets.clone()).collect::<Vec<_>>()
+    };
+    let definitions = definitions();
+    let all = |selection| {
+        let plan = Plan::of(&definitions, &definitions.asset_job(), &selection).unwrap();
+        plan.steps.iter().map(|step| step.assets.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(all(selection(&["p"], &[], &["either"])), [vec!["p"]]);
+    assert_eq!(all(selection(&[], &[], &["either"])), [vec!["p", "q"]]);
+    assert_eq!(all(selection(&["a"], &[], &["either"])), [vec!["p", "q"]], "nothing of it is named");
+    assert_eq!(all(selection(&["x"], &[], &["both"])), [vec!["x", "y"]], "it cannot leave one out");
+    assert_eq!(assets(selection(&["q"], &[], &["either"])), [Vec::<String>::new()], "of the job's only");
+}
+
+#[test]
 fn what_a_job_does_not_have_is_refused_with_what_it_has() {
     for wrong in [selection(&["x"], &[], &[]), selection(&[], &["a:no"], &[]), selection(&[], &[], &["d"])] {
         let problem = plan("letters", &wrong).err().unwrap();
@@ -176,12 +193,60 @@ fn a_fan_inside_a_fan_is_refused() {
     assert!(problem.remedy.unwrap().contains("collect"));
 }
 
+#[op]
+async fn normalise(_n: Input<u32>, all: Inputs<u32>) -> Result<u32, Problem> {
+    Ok(all.iter().sum())
+}
+
+#[job]
+fn branch_that_collects(g: &mut Graph) {
+    let n = one::node(g);
+    let each = many::node(g, n).each();
+    let doubled = twice::node(g, each);
+    let all = doubled.collect();
+    normalise::node(g, doubled, all);
+}
+
+#[job]
+fn branch_with_all_values(g: &mut Graph) {
+    let n = one::node(g);
+    let values = many::node(g, n);
+    normalise::node(g, values.each(), values.collect());
+}
+
+#[test]
+fn a_branch_of_a_fan_that_collects_its_siblings_is_refused() {
+    let definitions = Definitions::new("test").job(branch_that_collects()).job(branch_with_all_values());
+    let problem = definitions.check().into_iter().next().unwrap();
+    assert_eq!(problem.code, Code::InvalidConfig);
+    assert!(problem.cause.unwrap().contains("its input `all` collects `twice`"));
+    let job = definitions.find_job("branch_with_all_values").unwrap();
+    assert!(Plan::of(&definitions, &job, &Selection::default()).is_ok(), "all values of the fan's source are there");
+}
+
+#[op(outputs = ["low", "high"])]
+async fn two_fans() -> Result<(Vec<DynamicOutput<u32>>, Vec<DynamicOutput<u32>>), Problem> {
+    Ok((Vec::new(), Vec::new()))
+}
+
+#[job]
+fn of_two_fans(g: &mut Graph) {
+    two_fans::node(g);
+}
+
+#[test]
+fn an_op_with_two_dynamic_outputs_is_refused() {
+    let problem = Definitions::new("test").job(of_two_fans()).check().into_iter().next().unwrap();
+    assert_eq!(problem.what, "a step opens one fan only");
+    assert!(problem.cause.unwrap().contains("`low` and `high`"));
+}
+
 #[test]
 fn a_re_execution_of_steps_takes_the_others_from_the_past() {
     let definitions = definitions();
     let job = definitions.find_job("nested").unwrap();
     let plan = Plan::after(&definitions, &job, &selection(&[], &[], &["twice"]), &Past::default()).unwrap();
     assert_eq!(plan.step_keys(), ["twice"]);
-    assert!(plan.steps[..3].iter().all(|step| step.node.runs == Runs::Given));
+    assert!(plan.steps[..3].iter().all(|step| step.node.runs.is_given()));
     assert!(crate::executor::inputs::all_kept(&plan, &Past::default()).is_err(), "nothing was kept");
 }

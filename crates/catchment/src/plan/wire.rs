@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use catchment_core::reexecution::mapped_key;
 use catchment_core::tags;
 use catchment_model::{Code, Problem};
 
 use super::past::Past;
 use super::select::{Chosen, Which};
 use super::{OutputRef, PlannedStep, Source};
-use crate::executor::schedule::{Edge, Node, Runs};
-use crate::lower::{InputSource, StepOutputRef};
+use crate::executor::schedule::{Edge, Node, Runs, Share};
+use crate::lower::{InputSource, StepDefinition, StepOutputRef};
 use crate::output::PortKind;
 
 /// Where the steps, outputs and assets of a run are, by name.
@@ -105,9 +106,30 @@ pub(crate) fn plan(
     before: &[PlannedStep],
     past: &Past,
 ) -> Result<PlannedStep, Problem> {
+    let mapped_over = fan_of(&chosen.definition, &wiring.inputs, before)?;
+    let runs = runs(&chosen, mapped_over.map(|over| &before[over]), past);
     let definition = chosen.definition;
+    let priority = definition.tags.get(tags::PRIORITY).and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let node = Node { after: wiring.edges, mapped_over, runs, priority, tags: definition.tags.clone() };
+    Ok(PlannedStep { assets: chosen.assets, checks: chosen.checks, inputs: wiring.inputs, node, definition })
+}
+
+/// The dynamic step that a step runs for each mapping key of, if there is one.
+fn fan_of(
+    definition: &StepDefinition,
+    inputs: &[(String, Source)],
+    before: &[PlannedStep],
+) -> Result<Option<usize>, Problem> {
+    let refused = |what: &str| Problem::new(Code::InvalidConfig, what).place(format!("step {}", definition.key));
+    let fanning: Vec<_> = definition.op.outputs.iter().filter(|port| port.kind == PortKind::Dynamic).collect();
+    if fanning.len() > 1 {
+        let names: Vec<_> = fanning.iter().map(|port| format!("`{}`", port.name)).collect();
+        return Err(refused("a step opens one fan only")
+            .cause(format!("its outputs {} are all dynamic", names.join(" and ")))
+            .remedy("give one dynamic output, of values that hold what belongs together, or make a step for each"));
+    }
     let mut fans = BTreeSet::new();
-    for (_, source) in &wiring.inputs {
+    for (_, source) in inputs {
         let mapped = match source {
             Source::Output(_) | Source::Many(_) => source.outputs(),
             Source::Collected(_) | Source::Asset(_) | Source::Config => &[],
@@ -118,35 +140,56 @@ pub(crate) fn plan(
             if fans_out { Some(up.step) } else { step.node.mapped_over }
         }));
     }
-    if fans.len() > 1 || (!fans.is_empty() && definition.op.is_dynamic()) {
+    if fans.len() > 1 || (!fans.is_empty() && !fanning.is_empty()) {
         let fans: Vec<_> = fans.iter().map(|at| format!("`{}`", before[*at].definition.key)).collect();
-        return Err(Problem::new(
-            Code::InvalidConfig,
-            "a step runs for the outputs of one fan only, and opens none itself",
-        )
-        .place(format!("step {}", definition.key))
-        .cause(format!("it is downstream of {}", fans.join(" and ")))
-        .remedy("collect the outputs before them"));
+        return Err(refused("a step runs for the outputs of one fan only, and opens none itself")
+            .cause(format!("it is downstream of {}", fans.join(" and ")))
+            .remedy("collect the outputs before them"));
     }
-    let mapped_over = fans.pop_first();
-    let runs = match (mapped_over, chosen.which) {
-        (None, Which::Given) => Runs::Given,
-        (None, _) => Runs::Whole,
-        (Some(over), Which::Whole) if before[over].node.runs == Runs::Whole => Runs::Whole,
-        (Some(over), which) => {
-            let mut keys = past.mapping_keys(&before[over].definition.key).to_vec();
-            if let Which::Keys(named) = &which {
-                keys.extend(named.iter().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>());
-            }
-            let runs = |key: &String| match &which {
-                Which::Whole => true,
-                Which::Given => false,
-                Which::Keys(named) => named.contains(key),
-            };
-            Runs::Keys(keys.into_iter().map(|key| (key.clone(), runs(&key))).collect())
+    let Some(over) = fans.pop_first() else { return Ok(None) };
+    for (input, source) in inputs {
+        let Source::Collected(collected) = source else { continue };
+        let collected = &before[collected.step];
+        if collected.node.mapped_over == Some(over) {
+            return Err(refused("a step cannot be a branch of a fan and collect that fan")
+                .cause(format!(
+                    "it runs for each output of `{}`, and its input `{input}` collects `{}`, whose branches would all \
+                     have to end before any of its own begins",
+                    before[over].definition.key, collected.definition.key
+                ))
+                .remedy("collect in a step of its own, and let this one take what that step makes of all"));
         }
+    }
+    Ok(Some(over))
+}
+
+/// What of a step runs; `over` is the dynamic step that it is mapped over.
+fn runs(chosen: &Chosen, over: Option<&PlannedStep>, past: &Past) -> Runs {
+    let definition = &chosen.definition;
+    let given = |step_key: &str| past.left_out(step_key, &definition.op.outputs);
+    let Some(over) = over else {
+        return match chosen.which {
+            Which::Given => Runs::Given(given(&definition.key)),
+            Which::Whole | Which::Keys(_) => Runs::Whole,
+        };
     };
-    let priority = definition.tags.get(tags::PRIORITY).and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    let node = Node { after: wiring.edges, mapped_over, runs, priority, tags: definition.tags.clone() };
-    Ok(PlannedStep { assets: chosen.assets, checks: chosen.checks, inputs: wiring.inputs, node, definition })
+    if chosen.which == Which::Whole && over.node.runs == Runs::Whole {
+        return Runs::Whole;
+    }
+    // The dynamic step gave its mapping keys in an earlier run; further ones may be named.
+    let mut keys = past.mapping_keys(&over.definition.key).to_vec();
+    if let Which::Keys(named) = &chosen.which {
+        let known: BTreeSet<String> = keys.iter().cloned().collect();
+        keys.extend(named.difference(&known).cloned());
+    }
+    let share = |key: &String| {
+        let runs = match &chosen.which {
+            Which::Whole => true,
+            Which::Given => false,
+            Which::Keys(named) => named.contains(key),
+        };
+        if runs { Share::Runs } else { Share::Given(given(&mapped_key(&definition.key, key))) }
+    };
+    let shares: Vec<Share> = keys.iter().map(share).collect();
+    Runs::Keys(keys.into_iter().zip(shares).collect())
 }
