@@ -100,3 +100,18 @@ def test_the_other_takes_over_and_no_tick_run_or_backfill_step_is_lost_or_double
     assert counted == list(range(1, len(counted) + 1))
     assert state.runs_of_backfills() == {f"backfill-{number}": sorted(PARTS) for number in range(ROUNDS)}
     assert state.rows("SELECT id, instigator FROM ticks WHERE status = 'STARTED' AND ended_at IS NULL") == []
+
+
+def test_what_is_asked_for_at_one_host_starts_at_once_on_the_host_that_leads(homes, state):
+    first, second = homes
+    first.start_daemon(**state.environment)
+    # The web server of the other home wakes no daemon but that home's own, which does not lead.
+    second.start_daemon(**state.environment)
+    second.start_web(free_port(), **state.environment)
+    wait_for(lambda: state.rows("SELECT 1 FROM locations WHERE name = 'bench' AND problem IS NULL"), 30,
+             saying="the location was not loaded")
+    for _ in range(5):
+        second.run_ended(second.launch("one_op"))
+    waited = [int(row[0]) for row in state.rows("SELECT launched_at - created_at FROM runs")]
+    assert len(waited) == 5
+    assert max(waited) < 1_000_000, f"microseconds in the queue: {waited}"
