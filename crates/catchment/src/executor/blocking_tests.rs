@@ -6,29 +6,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use catchment_core::definitions::ASSET_JOB;
 use catchment_core::run::Selection;
-use catchment_core::state::Command;
 use catchment_core::{EventKind, NewRun};
-use catchment_instance::SlotClaim;
 use catchment_model::{Code, Problem};
 use catchment_settings::clock;
 use serde::{Deserialize, Serialize};
 
 use super::run::End;
-use super::test_world::{World, failure, new_run, strings};
+use super::test_world::{World, failure, new_run, strings, until};
 use crate::io_manager::{IoManager, OutputContext};
 use crate::{
     AssetContext, Definitions, Graph, Level, Metadata, OpContext, PartitionsDefinition, RetryPolicy, SharedValue,
     Staged, asset, job, op,
 };
-
-/// Waits until something holds.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = clock::monotonic() + Duration::from_secs(20);
-    while !holds().await {
-        assert!(clock::monotonic() < deadline, "{what}: in vain");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 const BLOCKING: usize = 3;
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
@@ -165,41 +154,4 @@ async fn a_panic_of_a_staged_check_fails_its_step_and_commits_nothing() {
     assert_eq!(problem.cause.as_deref(), Some("the check fell over"));
     assert_eq!(world.steps(lease, EventKind::StepFailure).await, ["file"]);
     assert_eq!(world.list.asked.load(Ordering::SeqCst), 0);
-}
-
-#[op(pool = "narrow", retry = RetryPolicy { max_retries: 1, delay_s: 60.0, ..Default::default() })]
-async fn needs_a_rest() -> Result<(), Problem> {
-    Err(Problem::new(Code::Io, "later"))
-}
-
-#[op(pool = "narrow")]
-async fn follows() -> Result<(), Problem> {
-    Ok(())
-}
-
-#[job(concurrency = 2)]
-fn queued(g: &mut Graph) {
-    g.tag("dagster/priority", "1");
-    needs_a_rest::node(g);
-    follows::node(g);
-}
-
-#[tokio::test]
-async fn a_step_that_once_waited_for_a_slot_waits_for_its_retry_as_long_as_it_says() {
-    let world = World::of(Definitions::new("test").job(queued())).await;
-    world.instance.set_pool_limit("narrow", Some(1)).await.unwrap();
-    let other = world.launch(new_run("queued")).await;
-    let claimed = world.instance.claim_slot("narrow", "other", 0, None, other, clock::now()).await.unwrap();
-    assert_eq!(claimed, SlotClaim::Claimed);
-    let lease = world.launch(new_run("queued")).await;
-    let look = async {
-        until("both steps wait", async || world.instance.pools().await.unwrap()[0].waiting.len() == 2).await;
-        world.instance.free_slot("narrow", other.run_id, "other").await.unwrap();
-        until("the second step", async || world.steps(lease, EventKind::StepSuccess).await == ["follows"]).await;
-        assert_eq!(world.steps(lease, EventKind::StepUpForRetry).await, ["needs_a_rest"]);
-        assert!(world.steps(lease, EventKind::StepRestarted).await.is_empty(), "its minute is not over");
-        world.instance.command(lease.run_id, Command::Cancel, None, None, clock::now()).await.unwrap();
-    };
-    let (end, ()) = tokio::join!(world.execute(lease), look);
-    assert_eq!(end.unwrap(), End::Canceled);
 }

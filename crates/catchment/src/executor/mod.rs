@@ -65,6 +65,9 @@ mod blocking_tests;
 mod past_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
+mod pool_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]
 mod run_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a helper of tests may fail the test")]

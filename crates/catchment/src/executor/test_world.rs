@@ -56,12 +56,16 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn of(definitions: Definitions) -> Self {
+        Self::with_environment(definitions, |_| None).await
+    }
+
+    pub(super) async fn with_environment(definitions: Definitions, get: impl Fn(&str) -> Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(folder.path()).unwrap();
         let instance = catchment_instance::open(&home).await.unwrap();
         let list = Arc::new(List::default());
         let store = ResourceDefinition::ready(crate::OUTPUT_STORE, list.clone() as Arc<dyn OutputStore>);
-        let environment = Environment::from_lookup(|_| None).unwrap();
+        let environment = Environment::from_lookup(get).unwrap();
         let all = definitions.resources.iter().cloned().chain([store]);
         let resources = Resources::new(all, Surroundings { environment, home: home.clone() });
         Self { definitions, instance, resources, list, home, _folder: folder }
@@ -182,5 +186,14 @@ impl World {
     /// A job, as the control plane sees it.
     pub(super) fn spec(&self, job: &str) -> JobSpec {
         self.definitions.job_spec(&self.definitions.find_job(job).unwrap()).unwrap()
+    }
+}
+
+/// Waits until something holds.
+pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = clock::monotonic() + Duration::from_secs(20);
+    while !holds().await {
+        assert!(clock::monotonic() < deadline, "{what}: in vain");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
