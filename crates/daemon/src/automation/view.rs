@@ -367,13 +367,20 @@ impl AutomationView for View<'_> {
 /// The assets (and checks, by their keys) that a run is to make.
 fn targets_of(run: &Run, snapshot: &LocationSnapshot) -> BTreeSet<String> {
     let selection = &run.selection;
-    if !selection.assets.is_empty() || !selection.checks.is_empty() {
-        return selection.assets.iter().chain(&selection.checks).cloned().collect();
+    let named: BTreeSet<String> = selection.assets.iter().chain(&selection.checks).cloned().collect();
+    if selection.steps.is_empty() && !named.is_empty() {
+        return named;
     }
-    let Some(job) = snapshot.job(&run.job_name) else { return BTreeSet::new() };
+    let Some(job) = snapshot.job(&run.job_name) else { return named };
     let selected = |key: &str| selection.steps.is_empty() || selection.steps.iter().any(|step| step == key);
     let steps = job.steps.iter().filter(|step| selected(&step.key));
-    steps.flat_map(|step| step.assets.iter().chain(&step.checks)).cloned().collect()
+    let targets = steps.flat_map(|step| {
+        // A step that runs again makes what is named of it, and everything where nothing is.
+        let all: BTreeSet<String> = step.assets.iter().chain(&step.checks).cloned().collect();
+        let of_step: BTreeSet<String> = all.intersection(&named).cloned().collect();
+        if of_step.is_empty() { all } else { of_step }
+    });
+    targets.collect()
 }
 
 fn looks_at_data_versions(condition: &AutomationCondition) -> bool {
