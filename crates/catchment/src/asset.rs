@@ -167,10 +167,20 @@ impl AssetDefinition {
 
     /// Declares a check that its own function reports ([`report_check`](crate::AssetContext::report_check)), so that
     /// it is known before the first run.
-    pub fn reports_check(mut self, name: &str) -> Self {
+    pub fn reports_check(self, name: &str) -> Self {
+        self.declares_check(name, false)
+    }
+
+    /// The same for a check whose failure with severity ERROR keeps the asset from being committed.
+    pub fn reports_blocking_check(self, name: &str) -> Self {
+        self.declares_check(name, true)
+    }
+
+    fn declares_check(mut self, name: &str, blocking: bool) -> Self {
         let spec = CheckSpec {
             asset_key: self.key().to_owned(),
             name: name.to_owned(),
+            blocking,
             step: self.op.name.clone(),
             ..CheckSpec::default()
         };

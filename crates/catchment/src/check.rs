@@ -56,16 +56,24 @@ impl CheckResult {
         self
     }
 
-    /// A blocking check with severity ERROR.
+    /// A check with severity ERROR. It blocks where its definition says so (`#[asset_check(blocking)]`), or
+    /// [`CheckResult::blocking`].
     pub fn new(name: impl Into<String>, passed: bool, description: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             passed,
-            blocking: true,
+            blocking: false,
             severity: Severity::Error,
             description: description.into(),
             metadata: Metadata::new(),
         }
+    }
+
+    /// Says that its failure with severity ERROR keeps the asset from being committed, and stops what is downstream.
+    /// What is a step of its own blocks as its definition says, for steps downstream have to know it before.
+    pub fn blocking(mut self) -> Self {
+        self.blocking = true;
+        self
     }
 
     /// The same as a mere warning: it never keeps anything from being committed.

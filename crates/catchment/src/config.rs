@@ -15,7 +15,9 @@ use crate::extract::Need;
 use crate::job::JobDefinition;
 use crate::lower::StepDefinition;
 use crate::op::{config_schema, requires_config};
-use crate::secrets::resolve;
+use crate::resource::ResourceDefinition;
+use crate::secrets::{is_unset, resolve};
+use crate::uses::used;
 
 /// Reads a value as `T`; the fault's path begins with `root`.
 pub(crate) fn read<T: DeserializeOwned>(value: &Value, root: &str) -> Result<T, Fault> {
@@ -82,7 +84,8 @@ pub(crate) fn merged(job: &JobDefinition, run_config: &Value) -> Value {
 /// The JSON Schema of a job's run config.
 pub(crate) fn job_schema(definitions: &Definitions, job: &JobDefinition) -> Value {
     let steps = definitions.steps_of(job);
-    let (resources, resources_required) = resources_schema(definitions);
+    let used = used(definitions, &steps.iter().collect::<Vec<_>>());
+    let (resources, resources_required) = resources_schema(definitions, job, &used);
     let tree = Tree::of(&steps);
     let (ops, ops_required) = tree.schema(job);
     let mut required = Vec::new();
@@ -116,12 +119,18 @@ fn object(properties: Map<String, Value>, required: Vec<String>) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
-fn resources_schema(definitions: &Definitions) -> (Map<String, Value>, Vec<String>) {
+fn resources_schema(
+    definitions: &Definitions,
+    job: &JobDefinition,
+    used: &BTreeSet<String>,
+) -> (Map<String, Value>, Vec<String>) {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for resource in &definitions.resources {
         let Some(schema) = config_schema(&resource.needs) else { continue };
-        let wanted = resource.requires_config();
+        let given =
+            job.default_config.get("resources").and_then(|resources| resources.get(&resource.name)?.get("config"));
+        let wanted = used.contains(&resource.name) && given.is_none() && resource.requires_config();
         let inner = if wanted { vec!["config".to_owned()] } else { Vec::new() };
         properties.insert(resource.name.clone(), object(Map::from_iter([("config".to_owned(), schema)]), inner));
         if wanted {
@@ -205,6 +214,34 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// What is wrong with the config that a job has of its own: all but what a run has to give, and variables that are set
+/// where runs work alone.
+pub(crate) fn faults_of_job(definitions: &Definitions, job: &JobDefinition, steps: &[StepDefinition]) -> Vec<Fault> {
+    let mut found = faults(definitions, steps, &[], &job.default_config);
+    // What resources have of their own is theirs.
+    found.retain(|fault| !is_unset(fault) && !of_definitions(definitions, job, fault));
+    found
+}
+
+fn of_definitions(definitions: &Definitions, job: &JobDefinition, fault: &Fault) -> bool {
+    let given = job.default_config.get("resources");
+    definitions.resources.iter().any(|resource| {
+        let is_given = given.and_then(|given| given.get(&resource.name)?.get("config")).is_some();
+        !is_given && fault.path.starts_with(&place_of_resource(&resource.name))
+    })
+}
+
+/// What is wrong with the config that a resource has of its own.
+pub(crate) fn faults_of_resource(resource: &ResourceDefinition) -> Vec<Fault> {
+    let mut found = Vec::new();
+    if let Some(config) = &resource.default_config {
+        let place = place_of_resource(&resource.name);
+        of_config(&resource.needs, Some(config), false, &place, "resource", &mut found);
+    }
+    found.retain(|fault| !is_unset(fault));
+    found
+}
+
 /// Every fault of a run config, with its JSON path; none where it is good. `selected` are the keys of the steps that
 /// are to run: only they have to be given what they need.
 pub(crate) fn faults(
@@ -282,22 +319,15 @@ fn of_resources(
     if let Some(given) = given {
         fields(given, "$.resources", &names, faults);
     }
-    let used: BTreeSet<&str> = steps
-        .iter()
-        .filter(|step| selected.contains(&step.key))
-        .flat_map(|step| &step.op.needs)
-        .filter_map(|need| match need {
-            Need::Resource { name, .. } => Some(name.as_str()),
-            _ => None,
-        })
-        .collect();
+    let selected: Vec<_> = steps.iter().filter(|step| selected.contains(&step.key)).collect();
+    let used = used(definitions, &selected);
     for resource in &definitions.resources {
         let own = given.and_then(|given| given.get(&resource.name));
         if let Some(own) = own {
             fields(own, &format!("$.resources.{}", resource.name), &["config"], faults);
         }
         let config = own.and_then(|own| own.get("config")).or(resource.default_config.as_ref());
-        let wanted = used.contains(resource.name.as_str());
+        let wanted = used.contains(&resource.name);
         of_config(&resource.needs, config, wanted, &place_of_resource(&resource.name), "resource", faults);
     }
 }
@@ -348,23 +378,6 @@ pub(crate) fn read_resolved<T: DeserializeOwned>(config: &Value, schema: &Value,
         Err(faults) => return Err(faults.into_iter().next().unwrap_or_else(|| fault(root, "config is wrong", ""))),
     };
     read(&resolved.value, root).map_err(|found| resolved.masked(found))
-}
-
-/// A JSON pointer (RFC 6901) into `document` as a JSON path (RFC 9535).
-pub(crate) fn json_path(root: &str, document: &Value, pointer: &str) -> String {
-    let mut path = root.to_owned();
-    let mut here = Some(document);
-    for part in pointer.split('/').skip(1) {
-        let name = part.replace("~1", "/").replace("~0", "~");
-        if let Some(Value::Array(items)) = here {
-            path.push_str(&format!("[{name}]"));
-            here = name.parse::<usize>().ok().and_then(|at| items.get(at));
-        } else {
-            path.push_str(&format!(".{name}"));
-            here = here.and_then(|value| value.get(&name));
-        }
-    }
-    path
 }
 
 pub(crate) fn fault(path: &str, what: &str, allowed: &str) -> Fault {

@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::resource::{ResourceContext, ResourceDefinition};
 use crate::schedule::ScheduleDefinition;
 use crate::sensor::{ClaimHandler, SensorDefinition};
-use crate::{config, verify};
+use crate::{config, secrets, verify};
 
 /// The name of the resource that commits staged outputs.
 pub const OUTPUT_STORE: &str = "catchment/output_store";
@@ -173,6 +173,13 @@ impl Definitions {
         let steps = self.steps_of(&job);
         let plan = Plan::of(self, &job, selection)?;
         Ok(config::faults(self, &steps, &plan.step_keys(), &config::merged(&job, run_config)))
+    }
+
+    /// The environment variables that this run config and the config of the definitions name by `{"env": "NAME"}`.
+    pub(crate) fn variables_of(&self, run_config: &Value) -> BTreeSet<String> {
+        let of_jobs = self.jobs.iter().map(|job| &job.default_config);
+        let of_resources = self.resources.iter().filter_map(|resource| resource.default_config.as_ref());
+        of_jobs.chain(of_resources).chain([run_config]).flat_map(secrets::named).collect()
     }
 
     /// The definitions as the control plane sees them. What is too wrong to be shown is left out;

@@ -6,13 +6,14 @@
 //! the home folder.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use catchment_core::RunId;
 use catchment_core::metadata::{Metadata, MetadataValue};
 use catchment_model::{Code, Problem};
+use catchment_settings::durable;
 
 use crate::output::SharedValue;
 use crate::probe::Codec;
@@ -29,7 +30,8 @@ pub struct OutputContext {
     pub step_key: String,
     /// The output.
     pub output: String,
-    /// The mapping key, where the step fans out or runs once for each key.
+    /// The mapping key of one of the values of an output that fans out; that of a step that runs once for each key is
+    /// in its key.
     pub mapping_key: Option<String>,
     /// The asset.
     pub asset_key: Option<String>,
@@ -44,21 +46,24 @@ pub struct OutputContext {
 }
 
 impl OutputContext {
-    /// What names the value for good, in parts: the asset's key and partition, or run, step and output.
+    /// What names the value for good and no other, in parts that are plain names of files: those of the asset's key
+    /// and `@<partition>`, or `@runs`, run, step, output and `@<mapping key>`. All but letters, digits, `_` and `-` is
+    /// percent-encoded (RFC 3986); a part that is too long for a file goes on in the next, with `~` at its end.
     pub fn path(&self) -> Vec<String> {
-        let safe = |text: &str| text.replace(['/', '\\', ':', '|'], "__");
+        let mut path = Vec::new();
         match &self.asset_key {
             Some(key) => {
-                let mut path: Vec<_> = key.split('/').map(safe).collect();
-                path.extend(self.partition.as_deref().map(safe));
-                path
+                key.split('/').for_each(|part| push_part(&mut path, "", part));
+                self.partition.iter().for_each(|key| push_part(&mut path, "@", key));
             }
             None => {
-                let mut path = vec![self.run_id.to_string(), safe(&self.step_key), safe(&self.output)];
-                path.extend(self.mapping_key.as_deref().map(safe));
-                path
+                path.extend(["@runs".to_owned(), self.run_id.to_string()]);
+                push_part(&mut path, "", &self.step_key);
+                push_part(&mut path, "", &self.output);
+                self.mapping_key.iter().for_each(|key| push_part(&mut path, "@", key));
             }
         }
+        path
     }
 
     /// The value as JSON.
@@ -97,6 +102,33 @@ impl OutputContext {
     fn codec(&self) -> Result<&Codec, Problem> {
         self.codec.as_ref().ok_or_else(|| not_stored(self.name(), self.type_name, &self.step_key))
     }
+}
+
+/// The longest part of a path, in bytes: a name of a file has 255 at most, some of which are its ending.
+const LONGEST_PART: usize = 200;
+
+/// A path for a text, unique to it: one name of a file, or several where it is long.
+pub(crate) fn file_names(text: &str) -> PathBuf {
+    let mut path = Vec::new();
+    push_part(&mut path, "", text);
+    path.into_iter().collect()
+}
+
+fn push_part(path: &mut Vec<String>, mark: &str, text: &str) {
+    let mut part = mark.to_owned();
+    for byte in text.bytes() {
+        let encoded = match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        };
+        if part.len() + encoded.len() > LONGEST_PART {
+            part.push('~');
+            path.push(std::mem::take(&mut part));
+        }
+        part.push_str(&encoded);
+    }
+    // No text is encoded as this.
+    path.push(if part.is_empty() { "%".to_owned() } else { part });
 }
 
 pub(crate) fn not_stored(name: &str, type_name: &str, place: &str) -> Problem {
@@ -150,8 +182,8 @@ impl IoManager for MemoryIoManager {
     }
 }
 
-/// Keeps values as JSON files below a folder: `<asset key>/<partition>` or `<run>/<step>/<output>`, with `.json`
-/// behind it. A file is complete or not there.
+/// Keeps values as JSON files below a folder: `<asset key>/@<partition>` or `@runs/<run>/<step>/<output>` (see
+/// [`OutputContext::path`]), with `.json` behind it. A file is complete or not there, also after a power cut.
 #[derive(Debug, Clone)]
 pub struct FilesIoManager {
     folder: PathBuf,
@@ -165,10 +197,7 @@ impl FilesIoManager {
 
     fn path(&self, context: &OutputContext) -> PathBuf {
         let mut path = self.folder.clone();
-        for part in context.path() {
-            // A part is a plain name: it never leads out of the folder.
-            path.push(if part.is_empty() || part.chars().all(|c| c == '.') { format!("_{part}") } else { part });
-        }
+        path.extend(context.path());
         path.as_mut_os_string().push(".json");
         path
     }
@@ -185,11 +214,9 @@ impl IoManager for FilesIoManager {
                 .cause(error.to_string())
                 .remedy("see that the disk has room and the folder may be written")
         };
-        let folder = path.parent().unwrap_or(&self.folder);
-        tokio::fs::create_dir_all(folder).await.map_err(failed)?;
-        let temporary = folder.join(format!(".{}.{:016x}", context.run_id, fastrand::u64(..)));
-        tokio::fs::write(&temporary, &bytes).await.map_err(failed)?;
-        tokio::fs::rename(&temporary, &path).await.map_err(failed)?;
+        let file = path.clone();
+        let written = tokio::task::spawn_blocking(move || write(&file, &bytes)).await;
+        written.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed)?;
         Ok(Metadata::from_iter([("path".to_owned(), MetadataValue::Path(path.display().to_string()))]))
     }
 
@@ -209,6 +236,17 @@ impl IoManager for FilesIoManager {
     fn needs_codec(&self) -> bool {
         true
     }
+}
+
+/// Writes a file that survives a power cut, and so do the folders that it makes.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let made: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    durable::create_dir_private(folder)?;
+    for folder in made {
+        durable::sync_parent(folder)?;
+    }
+    durable::write(path, bytes)
 }
 
 fn not_kept(context: &OutputContext, place: &str) -> Problem {

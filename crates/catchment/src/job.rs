@@ -31,9 +31,9 @@ pub(crate) enum JobOf {
     Graph(Box<GraphDefinition>),
 }
 
-/// A job that makes these assets, each once those before it are made. A selection may also say `*` (all),
-/// `group:name`, `kind:name`, `tag:key=value`, and `+` before or after a key for what is directly upstream or
-/// downstream of it (`++` two levels, `*` all).
+/// A job that makes these assets, each once those before it are made. Each item is a key, or a selection as the API
+/// and the command line take it ([`catchment_core::selection`]): `*` (all), `group:name`, `kind:name`,
+/// `tag:key=value`, `+a` and `a+` (with everything upstream, downstream), `1+a` (with one level), `a and not b`.
 pub fn asset_job<const N: usize>(name: &str, assets: [&str; N]) -> JobDefinition {
     JobDefinition::of(name, JobOf::Assets(assets.map(str::to_owned).to_vec()))
 }

@@ -49,6 +49,7 @@ mod check;
 mod config;
 mod context;
 mod definitions;
+mod evaluation;
 mod executor;
 mod extract;
 mod graph;
@@ -72,7 +73,9 @@ mod selection;
 mod sensor;
 mod serve;
 mod server;
+mod uses;
 mod verify;
+mod waits;
 mod watch;
 
 pub use asset::{AssetDefinition, Tried};

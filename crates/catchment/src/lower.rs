@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use catchment_core::definitions::{AssetSpec, CheckSpec, StepSpec};
 use catchment_core::retry::RetryPolicy;
+use catchment_core::tags;
 
 use crate::asset::{AssetDefinition, StagedCheck};
 use crate::check::CheckDefinition;
@@ -128,6 +129,14 @@ impl StepDefinition {
         })
     }
 
+    /// The versions of the code of its assets, where they have one.
+    pub(crate) fn code_versions(&self) -> BTreeMap<String, String> {
+        let own = &self.op.settings.code_version;
+        let version =
+            |asset: &AssetSpec| Some((asset.key.clone(), asset.code_version.as_ref().or(own.as_ref())?.clone()));
+        self.assets.iter().filter_map(version).collect()
+    }
+
     /// As the control plane sees it; `needs` are the steps that it waits for.
     pub(crate) fn spec(&self, needs: Vec<String>) -> StepSpec {
         let settings = &self.op.settings;
@@ -136,7 +145,8 @@ impl StepDefinition {
             needs,
             assets: self.assets.iter().map(|asset| asset.key.clone()).collect(),
             checks: self.checks.iter().map(CheckSpec::key).collect(),
-            pool: settings.pool.clone(),
+            // The older tag names a pool too.
+            pool: settings.pool.clone().or_else(|| self.tags.get(tags::CONCURRENCY_KEY).cloned()),
             retry: self.retry.clone(),
             tags: self.tags.clone(),
             kinds: settings.kinds.clone(),

@@ -107,6 +107,11 @@ pub struct OutputPort {
 }
 
 impl OutputPort {
+    /// The IO manager that keeps its values, by the name of a resource.
+    pub(crate) fn io_manager_name(&self) -> &str {
+        self.io_manager.as_deref().unwrap_or(crate::io_manager::DEFAULT)
+    }
+
     /// Whether its value says nothing, so needs not be kept.
     pub(crate) fn is_unit(&self) -> bool {
         self.type_id == TypeId::of::<()>()
@@ -141,7 +146,8 @@ pub enum Produced {
 }
 
 /// An output that may be left out: what needs it is skipped then. In a `#[multi_asset]`, the outputs that a run has
-/// not selected are left out.
+/// not selected are left out. `T` is all that an output may be otherwise: a value, or a wrapper such as [`Staged`] or
+/// `(T, Materialization)`, which is then treated as without the `Optional`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Optional<T>(pub Option<T>);
 

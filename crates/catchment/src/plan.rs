@@ -17,7 +17,7 @@ use catchment_core::run::Selection;
 use catchment_core::tags;
 use catchment_model::{Code, Problem};
 
-use crate::definitions::{Definitions, not_found};
+use crate::definitions::Definitions;
 use crate::executor::schedule::Node;
 use crate::job::{JobDefinition, JobOf};
 use crate::lower::StepDefinition;
@@ -107,9 +107,9 @@ impl Plan {
         past: &Past,
     ) -> Result<Self, Problem> {
         if let JobOf::Assets(items) = &job.of
-            && let Some(unknown) = definitions.names_nothing(items).first()
+            && let Some(problem) = definitions.selection_fault(items)
         {
-            return Err(not_found("asset", unknown, &definitions.asset_keys(), &definitions.location));
+            return Err(problem);
         }
         let chosen = in_order(select::choose(definitions, job, selection)?)?;
         let index = wire::Index::of(&chosen);

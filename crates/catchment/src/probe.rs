@@ -1,7 +1,7 @@
 //! What a type that user code gives or takes can do, found out where the type is written.
 //!
 //! A value only needs `Serialize` and `DeserializeOwned` where it is kept outside the run's process, so no argument
-//! or result can demand them. The attributes ask instead: `(&&&&Probe::<T>::NEW).port("result")` finds the first of
+//! or result can demand them. The attributes ask instead: `(&&&&&&Probe::<T>::NEW).port("result")` finds the first of
 //! the traits in [`levels`] that holds for `T` (method lookup takes the receiver with the most references first), and
 //! so learns whether `T` can be stored, and whether it is one of the SDK's own wrappers ([`Staged`], [`Optional`],
 //! a list of [`DynamicOutput`]…).
@@ -116,6 +116,21 @@ impl<T: Any + Send + Sync> Wrapper for Optional<T> {
     }
 }
 
+/// An [`Optional`] around another wrapper: it stands for what that one stands for.
+pub trait OptionalWrapper: Send + 'static {
+    /// The wrapper inside.
+    type Wrapper: Wrapper;
+    /// Unwraps both.
+    fn give(self) -> Produced;
+}
+
+impl<W: Wrapper> OptionalWrapper for Optional<W> {
+    type Wrapper = W;
+    fn give(self) -> Produced {
+        self.0.map_or(Produced::Nothing, W::give)
+    }
+}
+
 impl<T: Any + Send + Sync> Wrapper for (T, Materialization) {
     type Inner = T;
     fn kind() -> PortKind {
@@ -183,7 +198,8 @@ fn port<T: Any>(name: &str, kind: PortKind, is_optional: bool, codec: Option<Cod
 /// The traits that a [`Probe`] is asked through, from the narrowest to the widest.
 pub mod levels {
     use super::{
-        Any, Codec, DeserializeOwned, Input, Inputs, OutputPort, PortKind, Probe, Produced, Serialize, Wrapper,
+        Any, Codec, DeserializeOwned, Input, Inputs, OptionalWrapper, OutputPort, PortKind, Probe, Produced, Serialize,
+        Wrapper,
     };
 
     macro_rules! level {
@@ -213,17 +229,31 @@ pub mod levels {
         };
     }
 
+    type Inner<T> = <<T as OptionalWrapper>::Wrapper as Wrapper>::Inner;
+
+    level! {
+        /// A wrapper that may be left out, around a value that can be stored.
+        StoredOptional: [T: OptionalWrapper<Wrapper: Wrapper<Inner: Serialize + DeserializeOwned>>] for &&&&&Probe<T>,
+        |name| super::port::<Inner<T>>(name, T::Wrapper::kind(), true, Some(Codec::of::<Inner<T>>())),
+        T::give
+    }
     level! {
         /// A wrapper around a value that can be stored.
-        StoredWrapper: [T: Wrapper<Inner: Serialize + DeserializeOwned>] for &&&Probe<T>,
+        StoredWrapper: [T: Wrapper<Inner: Serialize + DeserializeOwned>] for &&&&Probe<T>,
         |name| super::port::<T::Inner>(name, T::kind(), T::OPTIONAL, Some(Codec::of::<T::Inner>())),
         T::give
     }
     level! {
         /// A value that can be stored.
-        StoredValue: [T: Serialize + DeserializeOwned + Any + Send + Sync] for &&Probe<T>,
+        StoredValue: [T: Serialize + DeserializeOwned + Any + Send + Sync] for &&&Probe<T>,
         |name| super::port::<T>(name, PortKind::Value, false, Some(Codec::of::<T>())),
         super::plain
+    }
+    level! {
+        /// A wrapper that may be left out, around any value.
+        PlainOptional: [T: OptionalWrapper] for &&Probe<T>,
+        |name| super::port::<Inner<T>>(name, T::Wrapper::kind(), true, None),
+        T::give
     }
     level! {
         /// A wrapper around any value.

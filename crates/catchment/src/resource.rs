@@ -22,6 +22,7 @@ use crate::executor::journal::Journal;
 use crate::extract::{Config, FromContext, Need, Res};
 use crate::io_manager::IoManager;
 use crate::op::{config_schema, requires_config};
+use crate::waits::Waits;
 
 type Build =
     Arc<dyn Fn(ResourceContext) -> BoxFuture<'static, Result<Arc<dyn Any + Send + Sync>, Problem>> + Send + Sync>;
@@ -192,6 +193,8 @@ struct Inner {
     instance: Arc<OnceCell<SharedInstance>>,
     /// Where the making of a resource is told, in a run.
     journal: Option<Journal>,
+    /// Which resource waits for which while it is made.
+    waits: Waits,
 }
 
 /// The resources of a process, each built when it is first asked for.
@@ -209,7 +212,14 @@ impl Resources {
         let slot =
             |definition: ResourceDefinition| (definition.name.clone(), Slot { definition, built: OnceCell::new() });
         let slots = definitions.into_iter().map(slot).collect();
-        Self(Arc::new(Inner { slots, run_config: Value::Null, surroundings, instance: Arc::default(), journal: None }))
+        Self(Arc::new(Inner {
+            slots,
+            run_config: Value::Null,
+            surroundings,
+            instance: Arc::default(),
+            journal: None,
+            waits: Waits::default(),
+        }))
     }
 
     /// The same for one run, none of them built: its run config may override theirs, and its log tells of them. They go
@@ -225,6 +235,7 @@ impl Resources {
             surroundings: self.0.surroundings.clone(),
             instance: self.0.instance.clone(),
             journal,
+            waits: Waits::default(),
         }))
     }
 
@@ -275,12 +286,17 @@ impl Resources {
         if slot.definition.type_id != TypeId::of::<T>() {
             return Err(wrong_type(name, slot.definition.type_name, type_name::<T>()));
         }
-        if chain.iter().any(|earlier| earlier == name) {
-            chain.push(name.to_owned());
-            return Err(Problem::new(Code::InvalidConfig, "resources need each other in a circle")
-                .place(chain.join(" → "))
-                .remedy("build one of them without the other"));
-        }
+        // A chain that meets itself is a way back too.
+        let _waits = match chain.last().filter(|_| !slot.built.initialized()) {
+            None => None,
+            Some(last) => Some(self.0.waits.begin(last, name).map_err(|way| {
+                let circle: Vec<&str> = match chain.iter().position(|earlier| earlier == name) {
+                    Some(at) => chain[at..].iter().map(String::as_str).chain([name]).collect(),
+                    None => [last].into_iter().chain(&way).map(String::as_str).collect(),
+                };
+                in_a_circle(&circle)
+            })?),
+        };
         chain.push(name.to_owned());
         let given = self.0.run_config.get(name).and_then(|resource| resource.get("config")).cloned();
         let config = given.or_else(|| slot.definition.default_config.clone()).unwrap_or_else(|| json!({}));
@@ -328,6 +344,12 @@ impl Resources {
         let there: Vec<_> = self.0.slots.keys().map(String::as_str).collect();
         missing_resource(name, wanted, &there)
     }
+}
+
+pub(crate) fn in_a_circle(circle: &[&str]) -> Problem {
+    Problem::new(Code::InvalidConfig, "resources need each other in a circle")
+        .place(circle.join(" → "))
+        .remedy("build one of them without the other")
 }
 
 pub(crate) fn missing_resource(name: &str, wanted: &str, there: &[&str]) -> Problem {

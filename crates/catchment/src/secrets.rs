@@ -1,5 +1,6 @@
 //! Environment variables in config: `{"env": "NAME"}` stands for the value of NAME wherever the config's schema wants
-//! a text or number there. The value is put in where config is read, so it is stored and shown nowhere.
+//! a text or number there. The value is put in where config is read, so it is stored and shown nowhere. A code server
+//! gives its runs the variables that their config names; no others of its own reach them.
 
 use std::ops::Deref;
 
@@ -8,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::{fault, json_path};
+use crate::config::fault;
 
 /// A password, key or token in config. It cannot be printed; [`reveal`](catchment_settings::Secret::reveal) is the
 /// only way to the text. In a run config it is best an environment variable: `{"env": "NAME"}`.
@@ -30,6 +31,14 @@ impl Deref for Secret {
     fn deref(&self) -> &Self::Target {
         &self.0
     }
+}
+
+const VARIABLE: &str = "the environment variable";
+const IS_NOT_SET: &str = "is not set where the code location runs: set it there, or in its `environment`";
+
+/// Whether a fault is that an environment variable is not set here.
+pub(crate) fn is_unset(fault: &Fault) -> bool {
+    fault.what.starts_with(VARIABLE) && fault.what.ends_with(IS_NOT_SET)
 }
 
 /// Config with the values of environment variables in it.
@@ -67,7 +76,7 @@ pub(crate) fn resolve(schema: &Value, config: &Value, root: &str) -> Result<Reso
         match std::env::var(name) {
             Ok(text) => put(&mut value, place, &text, &validator),
             Err(_) => {
-                let what = format!("the environment variable {name} is not set");
+                let what = format!("{VARIABLE} {name} {IS_NOT_SET}");
                 missing.push(fault(&json_path(root, config, place), &what, "the name of a variable that is set"));
             }
         }
@@ -85,6 +94,13 @@ pub(crate) fn resolve(schema: &Value, config: &Value, root: &str) -> Result<Reso
         })
         .collect();
     if faults.is_empty() { Ok(resolved) } else { Err(faults) }
+}
+
+/// The environment variables that config may name, at any depth.
+pub(crate) fn named(config: &Value) -> impl Iterator<Item = String> {
+    let mut found = Vec::new();
+    variables(config, "", &mut found);
+    found.into_iter().map(|(_, name)| name)
 }
 
 /// Every `{"env": "NAME"}` at a place or below, by JSON pointer.
@@ -120,4 +136,21 @@ fn put(value: &mut Value, place: &str, text: &str, validator: &jsonschema::Valid
     if !fitted.is_some_and(&mut set) {
         set(Value::String(text.to_owned()));
     }
+}
+
+/// A JSON pointer (RFC 6901) into `document` as a JSON path (RFC 9535).
+fn json_path(root: &str, document: &Value, pointer: &str) -> String {
+    let mut path = root.to_owned();
+    let mut here = Some(document);
+    for part in pointer.split('/').skip(1) {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        if let Some(Value::Array(items)) = here {
+            path.push_str(&format!("[{name}]"));
+            here = name.parse::<usize>().ok().and_then(|at| items.get(at));
+        } else {
+            path.push_str(&format!(".{name}"));
+            here = here.and_then(|value| value.get(&name));
+        }
+    }
+    path
 }

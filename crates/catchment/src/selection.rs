@@ -1,83 +1,132 @@
-//! Which assets a selection names: keys, groups, kinds, tags, and what is upstream or downstream of them.
+//! Which assets a selection names: the same language as everywhere else ([`catchment_core::selection`]), for the assets
+//! that are made here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use catchment_core::definitions::AssetSpec;
+use catchment_core::definitions::{AssetSpec, LocationSnapshot};
+use catchment_core::selection;
+use catchment_model::{Code, Problem};
 
-use crate::definitions::Definitions;
+use crate::definitions::{Definitions, not_found};
 
 impl Definitions {
-    /// The keys that a selection names, of assets that are made here. See [`asset_job`](crate::asset_job).
+    /// The keys that a selection names, of assets that are made here; what is wrong with one of its items, `check` says.
+    /// See [`asset_job`](crate::asset_job).
     pub(crate) fn select(&self, selection: &[String]) -> BTreeSet<String> {
-        let specs: Vec<&AssetSpec> = self.assets.iter().flat_map(|asset| &asset.specs).collect();
-        let all: BTreeSet<&str> = specs.iter().map(|spec| spec.key.as_str()).collect();
-        let mut upstream: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        let mut downstream: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for spec in &specs {
-            for dep in spec.deps.iter().filter(|dep| **dep != spec.key) {
-                upstream.entry(&spec.key).or_default().push(dep);
-                downstream.entry(dep).or_default().push(&spec.key);
+        let selecting = Selecting::of(self, selection);
+        selection.iter().filter_map(|item| selecting.keys(item).ok()).flatten().collect()
+    }
+
+    /// What is wrong with a selection: an item that names nothing, or that is not understood.
+    pub(crate) fn selection_fault(&self, selection: &[String]) -> Option<Problem> {
+        let selecting = Selecting::of(self, selection);
+        let none = || not_found("asset", "", &self.asset_keys(), &self.location);
+        selection.iter().filter(|item| *item != "*").find_map(|item| match selecting.keys(item) {
+            Ok(keys) if !keys.is_empty() => None,
+            Ok(_) => Some(Problem { what: format!("`{item}` names no asset of `{}`", self.location), ..none() }),
+            Err(_) if !item.contains(['+', ':', '=', ',', '(', ' ', '"', '*']) => {
+                Some(not_found("asset", item, &self.asset_keys(), &self.location))
             }
-        }
-        let mut chosen = BTreeSet::new();
-        for item in selection {
-            let (before, name, after) = parts(item);
-            let roots: Vec<&str> =
-                specs.iter().filter(|spec| names(name, spec)).map(|spec| spec.key.as_str()).collect();
-            for (levels, edges) in [(before, &upstream), (after, &downstream)] {
-                reach(&roots, levels, edges, &mut chosen);
-            }
-            chosen.extend(roots);
-        }
-        chosen.into_iter().filter(|key| all.contains(key)).map(str::to_owned).collect()
-    }
-
-    /// The items of a selection that name nothing.
-    pub(crate) fn names_nothing<'a>(&self, selection: &'a [String]) -> Vec<&'a str> {
-        let any = |name: &str| self.assets.iter().flat_map(|asset| &asset.specs).any(|spec| names(name, spec));
-        selection.iter().map(|item| parts(item).1).filter(|name| *name != "*" && !any(name)).collect()
+            Err(problem) => Some(Problem { code: Code::InvalidConfig, ..problem }),
+        })
     }
 }
 
-/// How many levels upstream, what, and how many levels downstream.
-fn parts(item: &str) -> (usize, &str, usize) {
-    if item == "*" {
-        return (0, item, 0);
-    }
-    let levels = |signs: &str| if signs.contains('*') { usize::MAX } else { signs.len() };
-    let inner = item.trim_start_matches(['+', '*']);
-    let name = inner.trim_end_matches(['+', '*']);
-    (levels(&item[..item.len() - inner.len()]), name, levels(&inner[name.len()..]))
+/// The assets, as far as selections ask of them.
+struct Selecting<'a> {
+    known: BTreeSet<&'a str>,
+    /// Left out where all items are keys.
+    snapshot: LocationSnapshot,
 }
 
-fn names(name: &str, spec: &AssetSpec) -> bool {
-    match name.split_once(':') {
-        Some(("group", group)) => spec.group == group,
-        Some(("kind", kind)) => spec.kinds.iter().any(|known| known == kind),
-        Some(("key", key)) => spec.key == key,
-        Some(("owner", owner)) => spec.owners.iter().any(|known| known == owner),
-        Some(("tag", tag)) => match tag.split_once('=') {
-            Some((key, value)) => spec.tags.get(key).is_some_and(|known| known == value),
-            None => spec.tags.contains_key(tag),
-        },
-        _ => name == "*" || spec.key == name,
+impl<'a> Selecting<'a> {
+    fn of(definitions: &'a Definitions, selection: &[String]) -> Self {
+        let known: BTreeSet<&str> = definitions.asset_keys().into_iter().collect();
+        let mut snapshot = LocationSnapshot::default();
+        if selection.iter().any(|item| item != "*" && !known.contains(item.as_str())) {
+            let specs = definitions.assets.iter().flat_map(|asset| {
+                let settings = &asset.op.settings;
+                asset.specs.iter().map(move |spec| AssetSpec {
+                    kinds: settings.kinds.clone(),
+                    tags: settings.tags.clone().into_iter().chain(spec.tags.clone()).collect(),
+                    ..spec.clone()
+                })
+            });
+            snapshot.assets = specs.collect();
+        }
+        Self { known, snapshot }
+    }
+
+    fn keys(&self, item: &str) -> Result<Vec<String>, Problem> {
+        if item == "*" {
+            return Ok(self.known.iter().map(|key| (*key).to_owned()).collect());
+        }
+        // A key needs no quotes here, whatever it is made of.
+        if self.known.contains(item) {
+            return Ok(vec![item.to_owned()]);
+        }
+        selection::assets(item, &self.snapshot)
     }
 }
 
-fn reach<'a>(
-    roots: &[&'a str],
-    levels: usize,
-    edges: &BTreeMap<&'a str, Vec<&'a str>>,
-    chosen: &mut BTreeSet<&'a str>,
-) {
-    let mut seen: BTreeSet<&str> = roots.iter().copied().collect();
-    let mut edge: Vec<&str> = roots.to_vec();
-    for _ in 0..levels {
-        edge = edge.iter().flat_map(|key| edges.get(key).into_iter().flatten().copied()).collect();
-        edge.retain(|key| seen.insert(key));
-        if edge.is_empty() {
-            break;
+#[cfg(test)]
+mod tests {
+    use catchment_model::{Code, Problem};
+
+    use crate::{Definitions, asset};
+
+    #[asset(kinds = ["file"], tags = [("tier", "raw")])]
+    async fn a() -> Result<u32, Problem> {
+        Ok(1)
+    }
+
+    #[asset(deps = ["a"])]
+    async fn b() -> Result<u32, Problem> {
+        Ok(1)
+    }
+
+    #[asset(deps = ["b"], group = "out")]
+    async fn c() -> Result<u32, Problem> {
+        Ok(1)
+    }
+
+    #[asset(deps = ["c"])]
+    async fn d() -> Result<u32, Problem> {
+        Ok(1)
+    }
+
+    fn selected(item: &str) -> String {
+        let definitions = Definitions::new("here").assets([a(), b(), c(), d()]);
+        definitions.select(&[item.to_owned()]).into_iter().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_job_selects_assets_in_the_language_of_the_interfaces() {
+        for (item, keys) in [
+            ("*", "a b c d"),
+            ("b", "b"),
+            ("+c", "a b c"),
+            ("1+c", "b c"),
+            ("b+", "b c d"),
+            ("b+1", "b c"),
+            ("+b+", "a b c d"),
+            ("group:out", "c"),
+            ("kind:file", "a"),
+            ("tag:tier=raw", "a"),
+            ("not kind:file and not c", "b d"),
+            ("roots(b, c)", "b"),
+        ] {
+            assert_eq!(selected(item), keys, "{item}");
         }
     }
-    chosen.extend(seen);
+
+    #[test]
+    fn what_names_nothing_or_is_not_understood_is_said() {
+        let definitions = Definitions::new("here").assets([a(), b()]);
+        let fault = |item: &str| definitions.selection_fault(&[item.to_owned()]);
+        assert!(fault("+b").is_none());
+        assert_eq!(fault("x").unwrap().what, "there is no asset `x` in the code location `here`");
+        assert_eq!(fault("group:x").unwrap().what, "`group:x` names no asset of `here`");
+        assert_eq!(fault("a and (b").unwrap().code, Code::InvalidConfig);
+    }
 }

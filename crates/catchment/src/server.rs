@@ -6,8 +6,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use std::time::Duration;
-
 use catchment_core::RunId;
 use catchment_core::instigator::TickLog;
 use catchment_core::run::Selection;
@@ -21,6 +19,7 @@ use catchment_proto::v1::{
     RunCommandResponse, ValidateRunConfigRequest, ValidateRunConfigResponse,
 };
 use serde::Serialize;
+use serde_json::Value;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::TcpIncoming;
@@ -28,7 +27,7 @@ use tonic::{Request, Response, Status};
 
 use crate::context::{ClaimContext, ScheduleContext, SensorContext};
 use crate::definitions::Definitions;
-use crate::executor::panics;
+use crate::evaluation::{self, Evaluations};
 use crate::resource::Resources;
 use crate::watch::Watches;
 
@@ -65,10 +64,8 @@ struct Location {
     server_id: String,
     /// What is wrong with the definitions: they are served nevertheless.
     problems: Vec<Problem>,
+    evaluations: Evaluations,
 }
-
-/// How long user code may take for one evaluation.
-const EVALUATION: Duration = Duration::from_secs(60);
 
 impl CodeServer {
     /// Listens at an address or a socket. No resource is built before it is needed. Definitions that are wrong are
@@ -148,34 +145,12 @@ impl Location {
     fn new(definitions: Definitions, resources: Resources) -> Self {
         let problems = definitions.check();
         let server_id = RunId::random().to_string();
-        Self { definitions: Arc::new(definitions), resources, server_id, problems }
+        Self { definitions: Arc::new(definitions), resources, server_id, problems, evaluations: Evaluations::default() }
     }
 
     /// The resources that say which folders sensors watch.
     fn watched(&self) -> BTreeSet<String> {
         self.definitions.sensors.iter().filter_map(|sensor| sensor.watch.clone()).collect()
-    }
-}
-
-/// Runs an evaluation on a thread of its own, so that user code that blocks, panics or never ends disturbs no other.
-/// It may take [`EVALUATION`].
-async fn evaluated(
-    name: &str,
-    evaluation: impl Future<Output = Result<SensorResult, Problem>> + Send + 'static,
-) -> Result<SensorResult, Problem> {
-    let runtime = tokio::runtime::Handle::current();
-    let limited = async move { tokio::time::timeout(EVALUATION, panics::caught(evaluation)).await };
-    let thread = tokio::task::spawn_blocking(move || runtime.block_on(limited));
-    // Code that blocks its thread does not see the first limit; its thread is given up by the second.
-    match tokio::time::timeout(EVALUATION + Duration::from_secs(1), thread).await {
-        Ok(Ok(Ok(answer))) => answer,
-        Ok(Ok(Err(_))) | Err(_) => {
-            Err(Problem::new(Code::LimitExceeded, format!("`{name}` took longer than {} s", EVALUATION.as_secs()))
-                .remedy("let it look at less at a time, and go on from its cursor"))
-        }
-        Ok(Err(error)) => {
-            Err(Problem::new(Code::Bug, format!("`{name}` ended without an answer")).cause(error.to_string()))
-        }
     }
 }
 
@@ -202,6 +177,7 @@ impl CodeLocation for Location {
         &self,
         request: Request<EvaluateSensorRequest>,
     ) -> Result<Response<EvaluateSensorResponse>, Status> {
+        let until = evaluation::deadline(&request);
         let EvaluateSensorRequest { sensor, cursor, tick_id, input_json } = request.into_inner();
         let input: SensorInput =
             if input_json.is_empty() { SensorInput::default() } else { parse(&input_json, "the sensor's input")? };
@@ -209,7 +185,8 @@ impl CodeLocation for Location {
         let context = SensorContext::new(&*sensor, tick_id, cursor, self.resources.clone()).with_input(input);
         let result = {
             let context = context.clone();
-            evaluated(&sensor, async move { definition.evaluate(context).await }).await
+            let evaluation = async move { definition.evaluate(context).await };
+            self.evaluations.run(&format!("sensor {sensor}"), until, evaluation).await
         };
         let (result_json, problem_json, log_json) = answered(result, &context.log_lines())?;
         Ok(Response::new(EvaluateSensorResponse { result_json, problem_json, log_json }))
@@ -219,6 +196,7 @@ impl CodeLocation for Location {
         &self,
         request: Request<EvaluateScheduleRequest>,
     ) -> Result<Response<EvaluateScheduleResponse>, Status> {
+        let until = evaluation::deadline(&request);
         let EvaluateScheduleRequest { schedule, scheduled_for, tick_id, last_tick_at } = request.into_inner();
         let time = |text: &str| {
             text.parse().map_err(|error| Status::invalid_argument(format!("`{text}` is no time: {error}")))
@@ -229,7 +207,8 @@ impl CodeLocation for Location {
         let context = ScheduleContext::new(&*schedule, tick_id, time(&scheduled_for)?, last_tick_at, resources);
         let result = {
             let context = context.clone();
-            evaluated(&schedule, async move { definition.evaluate(context).await }).await
+            let evaluation = async move { definition.evaluate(context).await };
+            self.evaluations.run(&format!("schedule {schedule}"), until, evaluation).await
         };
         let (result_json, problem_json, log_json) = answered(result, &context.log_lines())?;
         Ok(Response::new(EvaluateScheduleResponse { result_json, problem_json, log_json }))
@@ -239,6 +218,7 @@ impl CodeLocation for Location {
         &self,
         request: Request<FinishClaimsRequest>,
     ) -> Result<Response<FinishClaimsResponse>, Status> {
+        let until = evaluation::deadline(&request);
         let FinishClaimsRequest { sensor, claims_json } = request.into_inner();
         self.definitions.find_sensor(&sensor).map_err(|problem| status(&problem))?;
         let mut finished = Vec::with_capacity(claims_json.len());
@@ -248,7 +228,7 @@ impl CodeLocation for Location {
             let done = match self.definitions.claim_handler(&sensor) {
                 Some(handler) => {
                     let context = ClaimContext::new(&sensor, claim, self.resources.clone());
-                    panics::caught((handler.finish)(context)).await
+                    self.evaluations.run(&format!("claims of {sensor}"), until, (handler.finish)(context)).await
                 }
                 // A sensor without a handler has nothing outside the state to finish.
                 None => Ok(()),
@@ -277,10 +257,20 @@ impl CodeLocation for Location {
     }
 
     async fn run_command(&self, request: Request<RunCommandRequest>) -> Result<Response<RunCommandResponse>, Status> {
-        let RunCommandRequest { run_id, lease_epoch } = request.into_inner();
+        let RunCommandRequest { run_id, lease_epoch, run_config_json } = request.into_inner();
+        let run_config =
+            if run_config_json.is_empty() { Value::Null } else { parse(&run_config_json, "the run config")? };
         let program = std::env::current_exe()
             .map_err(|error| Status::internal(format!("the location does not know its own program: {error}")))?;
         let home = self.resources.surroundings().home.root().display().to_string();
+        // What config was checked with here, the run has too, wherever its launcher starts it.
+        let mut environment = HashMap::new();
+        for name in self.definitions.variables_of(&run_config) {
+            if let Ok(value) = std::env::var(&name) {
+                environment.insert(name, value);
+            }
+        }
+        environment.insert("CATCHMENT_HOME".to_owned(), home);
         Ok(Response::new(RunCommandResponse {
             program: program.display().to_string(),
             arguments: vec![
@@ -290,7 +280,7 @@ impl CodeLocation for Location {
                 "--lease-epoch".into(),
                 lease_epoch.to_string(),
             ],
-            environment: HashMap::from([("CATCHMENT_HOME".to_owned(), home)]),
+            environment,
         }))
     }
 }
@@ -303,11 +293,18 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str, what: &str) -> Result<T, St
     serde_json::from_str(text).map_err(|error| Status::invalid_argument(format!("{what} cannot be read: {error}")))
 }
 
+/// How many faults of a problem go into a status: that is a header, which has 16 KiB.
+const MOST_FAULTS: usize = 20;
+
+/// The problem as JSON in the status's message, so that who asks sees its code, its faults and its remedy.
 fn status(problem: &Problem) -> Status {
     let code = match problem.code {
         Code::NotFound => tonic::Code::NotFound,
         Code::InvalidConfig | Code::InvalidInput => tonic::Code::InvalidArgument,
         _ => tonic::Code::Internal,
     };
-    Status::new(code, problem.to_string())
+    let mut told = problem.clone();
+    told.faults.truncate(MOST_FAULTS);
+    let message = serde_json::to_string(&told).unwrap_or_else(|_| problem.to_string());
+    Status::new(code, message)
 }

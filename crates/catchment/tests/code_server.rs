@@ -118,7 +118,7 @@ async fn a_location_describes_itself_and_says_how_its_runs_are_started() {
     assert_eq!(snapshot.location, "grpc");
     assert_eq!(snapshot.sensors[0].minimum_interval_s, 7);
     assert_eq!(snapshot.sensors[0].description, "Counts what it is given.");
-    let command = RunCommandRequest { run_id: "r".into(), lease_epoch: 3 };
+    let command = RunCommandRequest { run_id: "r".into(), lease_epoch: 3, run_config_json: String::new() };
     let command = served.client.run_command(command).await.unwrap().into_inner();
     assert_eq!(command.arguments, ["execute-run", "--run-id", "r", "--lease-epoch", "3"]);
     assert!(command.environment.contains_key("CATCHMENT_HOME"));
@@ -219,8 +219,57 @@ fn a_sensor_that_blocks_its_thread_holds_up_no_other() {
             let blocked = request("blocks");
             drop(catchment_settings::task::spawn("blocked", async move { client.evaluate_sensor(blocked).await }));
         }
-        let answer = served.client.evaluate_sensor(request("counter")).await.unwrap().into_inner();
-        assert!(answer.problem_json.is_empty());
+        let answer = served.client.evaluate_sensor(request("falls_over")).await.unwrap().into_inner();
+        assert!(answer.problem_json.contains("\"no\""), "{}", answer.problem_json);
+    });
+    runtime.shutdown_background();
+}
+
+#[tokio::test]
+async fn a_run_is_given_the_variables_that_its_config_names_and_no_others() {
+    let mut served = serve(definitions().job(
+        asset_job("of_its_own", ["one"]).config(json!({"resources": {"x": {"config": {"env": "CARGO_PKG_VERSION"}}}})),
+    ))
+    .await;
+    let config = json!({"ops": {"one": {"config": {"a": [{"password": {"env": "CARGO_PKG_NAME"}}]}}}});
+    let request = RunCommandRequest { run_id: "r".into(), lease_epoch: 1, run_config_json: config.to_string() };
+    let command = served.client.run_command(request).await.unwrap().into_inner();
+    let mut names: Vec<_> = command.environment.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["CARGO_PKG_NAME", "CARGO_PKG_VERSION", "CATCHMENT_HOME"]);
+    assert_eq!(command.environment["CARGO_PKG_NAME"], env!("CARGO_PKG_NAME"));
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_problem_itself_with_its_code_and_remedy() {
+    let mut served = served().await;
+    let request =
+        ValidateRunConfigRequest { job: "unknown".into(), run_config_json: "{}".into(), ..Default::default() };
+    let status = served.client.validate_run_config(request).await.unwrap_err();
+    let problem: Problem = serde_json::from_str(status.message()).unwrap();
+    assert_eq!((status.code(), problem.code), (tonic::Code::NotFound, catchment::Code::NotFound));
+    assert!(problem.what.contains("no job `unknown`") && problem.cause.is_some() && problem.remedy.is_some());
+}
+
+#[test]
+fn who_asks_says_how_long_an_evaluation_may_take_and_one_that_blocks_is_not_asked_again() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut served = served().await;
+        let request = || {
+            let message = EvaluateSensorRequest { sensor: "blocks".into(), ..Default::default() };
+            let mut request = tonic::Request::new(message);
+            request.set_timeout(std::time::Duration::from_millis(500));
+            request
+        };
+        let answer = served.client.evaluate_sensor(request()).await.unwrap().into_inner();
+        let problem: Problem = serde_json::from_str(&answer.problem_json).unwrap();
+        assert_eq!(problem.code, catchment::Code::LimitExceeded);
+        let mut again = request();
+        again.set_timeout(std::time::Duration::from_secs(20));
+        let answer = served.client.evaluate_sensor(again).await.unwrap().into_inner();
+        let problem: Problem = serde_json::from_str(&answer.problem_json).unwrap();
+        assert!(problem.what.contains("still works"), "{problem}");
     });
     runtime.shutdown_background();
 }

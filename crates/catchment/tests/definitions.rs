@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use catchment::{
-    Code, Config, Definitions, Input, Partition, PartitionsDefinition, Problem, Res, ResourceContext, Selection, asset,
-    asset_job,
+    CheckResult, Code, Config, Definitions, DynamicOutput, Graph, Input, Inputs, Partition, PartitionMapping,
+    PartitionsDefinition, Problem, Res, ResourceContext, ResourceDefinition, Selection, asset, asset_check, asset_job,
+    job, op, resource, sensor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -212,4 +213,189 @@ async fn resources_that_need_each_other_in_a_circle_are_an_error_not_a_deadlock(
 async fn an_asset_is_called_with_fakes_like_any_function() {
     let fake: Arc<dyn Engine> = Arc::new(Fake);
     assert_eq!(doubled::call(Input::of(1), Res::from(fake)).await.unwrap(), 42);
+}
+
+fn days() -> PartitionsDefinition {
+    PartitionsDefinition::daily("day", "2026-01-01")
+}
+
+/// Adds to what it was the day before.
+#[asset(partitions = days, mappings = [("running", PartitionMapping::TimeWindow {
+    start_offset: -1, end_offset: -1, allow_nonexistent_upstream_partitions: true })])]
+async fn running(running: Inputs<u32>) -> Result<u32, Problem> {
+    Ok(running.iter().sum::<u32>() + 1)
+}
+
+#[asset(deps = ["hen"])]
+async fn egg() -> Result<(), Problem> {
+    Ok(())
+}
+
+#[asset(deps = ["egg"])]
+async fn hen() -> Result<(), Problem> {
+    Ok(())
+}
+
+#[test]
+fn an_asset_may_take_its_own_earlier_value_and_all_assets_can_still_be_launched() {
+    let definitions = Definitions::new("test").assets([running(), city()]);
+    assert_eq!(definitions.check(), []);
+    let snapshot = definitions.snapshot();
+    let job = snapshot.job(catchment_core::definitions::ASSET_JOB).unwrap();
+    assert_eq!(job.steps.len(), 2);
+    assert!(job.steps.iter().all(|step| step.needs.is_empty()));
+}
+
+/// What `check` finds, each as `place: what`.
+fn found(definitions: &Definitions) -> Vec<String> {
+    let problems = definitions.check().into_iter();
+    problems.map(|problem| format!("{}: {}", problem.place.unwrap_or_default(), problem.what)).collect()
+}
+
+#[test]
+fn assets_in_a_circle_are_told_though_no_job_names_them() {
+    let definitions = Definitions::new("test").assets([egg(), hen(), city()]);
+    assert_eq!(found(&definitions), ["assets egg, hen: steps need each other in a circle"]);
+}
+
+#[asset]
+async fn parcels() -> Result<u32, Problem> {
+    Ok(1)
+}
+
+#[asset]
+async fn parcels_valid() -> Result<u32, Problem> {
+    Ok(1)
+}
+
+#[asset_check(asset = "parcels", name = "valid")]
+async fn valid(parcels: Input<u32>) -> Result<CheckResult, Problem> {
+    Ok(CheckResult::of(*parcels > 0))
+}
+
+#[asset]
+async fn fans_out() -> Result<Vec<DynamicOutput<u32>>, Problem> {
+    Ok(Vec::new())
+}
+
+#[asset(deps = ["parcels"], mappings = [("parcel", PartitionMapping::All)])]
+async fn mistyped() -> Result<(), Problem> {
+    Ok(())
+}
+
+#[asset(partitions = days, deps = ["city"], mappings = [("city", PartitionMapping::OVERLAP)])]
+async fn misfitting() -> Result<(), Problem> {
+    Ok(())
+}
+
+#[sensor(jobs = ["no_job"], assets = ["no_asset"])]
+async fn lost() -> Result<(), Problem> {
+    Ok(())
+}
+
+#[op]
+async fn twice() -> Result<(), Problem> {
+    Ok(())
+}
+
+#[job]
+fn repeated(g: &mut Graph) {
+    twice::node(g.alias("same"));
+    twice::node(g.alias("same"));
+}
+
+#[resource]
+async fn tuned(config: Config<Inner>) -> Result<u32, Problem> {
+    Ok(u32::try_from(config.0.names.len()).unwrap_or(0))
+}
+
+#[test]
+fn check_finds_names_that_meet_and_settings_that_do_not_fit() {
+    let definitions = Definitions::new("test")
+        .assets([parcels(), parcels_valid(), fans_out(), mistyped(), city(), misfitting(), configured()])
+        .asset_checks([valid()])
+        .job(repeated())
+        .job(asset_job("wrong", ["configured"]).config(json!({"ops": {"configured": {"config": {"first": "x"}}}})))
+        .job(asset_job("later", ["configured"]).config(json!({"ops": {"configured": {
+            "config": {"first": {"env": "SET_NOWHERE"}, "inner": {"names": []}}}}})))
+        .sensor(lost())
+        .add_resource(tuned().configured(json!({"names": 1})));
+    let expected = [
+        "asset fans_out: an asset is one value, and its function gives dynamic outputs",
+        "asset mistyped: it has a mapping of `parcel`, which it does not need",
+        "asset misfitting: its mapping of `city` does not fit",
+        "job repeated: two steps have the key `same`",
+        "job wrong: the config that it has of its own is wrong",
+        "all assets: two steps have the key `parcels_valid`",
+        "sensor lost: there is no job `no_job` in the code location `test`",
+        "sensor lost: it needs the asset `no_asset`, which is not defined",
+        "resource tuned: the config that it has of its own is wrong",
+    ];
+    let found = found(&definitions);
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+#[resource]
+async fn left(right: Res<u32>) -> Result<u32, Problem> {
+    Ok(*right)
+}
+
+#[resource]
+async fn right(left: Res<u32>) -> Result<u32, Problem> {
+    Ok(*left)
+}
+
+#[test]
+fn resources_that_need_each_other_are_found_before_anything_runs() {
+    let definitions = Definitions::new("test").add_resource(left()).add_resource(right());
+    assert_eq!(found(&definitions), ["left → right → left: resources need each other in a circle"]);
+}
+
+#[op]
+async fn takes_left(left: Res<u32>) -> Result<(), Problem> {
+    let _ = left;
+    Ok(())
+}
+
+#[op]
+async fn takes_right(right: Res<u32>) -> Result<(), Problem> {
+    let _ = right;
+    Ok(())
+}
+
+#[job(concurrency = 2)]
+fn from_both_ends(g: &mut Graph) {
+    takes_left::node(g);
+    takes_right::node(g);
+}
+
+#[tokio::test]
+async fn steps_that_make_resources_of_a_circle_from_both_ends_fail_and_do_not_hang() {
+    // Both are being made before either asks for the other.
+    let meet = Arc::new(tokio::sync::Barrier::new(2));
+    let resource = |name: &str, other: &'static str| {
+        let (meet, first) = (meet.clone(), Arc::new(std::sync::atomic::AtomicBool::new(true)));
+        ResourceDefinition::new(name, move |context: ResourceContext| {
+            let (meet, first) = (meet.clone(), first.swap(false, std::sync::atomic::Ordering::SeqCst));
+            async move {
+                if first {
+                    meet.wait().await;
+                }
+                context.resource::<u32>(other).await
+            }
+        })
+    };
+    let definitions = Definitions::new("test")
+        .job(from_both_ends())
+        .add_resource(resource("left", "right"))
+        .add_resource(resource("right", "left"));
+    let run = std::future::IntoFuture::into_future(catchment::execute_job(&definitions, "from_both_ends"));
+    let made = tokio::time::timeout(std::time::Duration::from_secs(20), run).await.expect("it ends").unwrap();
+    assert_eq!(made.failures.len(), 2);
+    for (_, problem) in &made.failures {
+        assert!(problem.what.contains("in a circle"), "{problem}");
+    }
 }

@@ -10,6 +10,7 @@ mod processes;
 pub mod subprocess;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ use catchment_model::Problem;
 
 pub use subprocess::SubprocessLauncher;
 
-/// What it takes to start the process of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What it takes to start the process of a run. Its environment may hold secrets: `Debug` shows the names alone.
+#[derive(Clone, PartialEq, Eq)]
 pub struct LaunchRequest {
     /// The run.
     pub run_id: RunId,
@@ -34,6 +35,19 @@ pub struct LaunchRequest {
     pub environment: BTreeMap<String, String>,
     /// The folder for `stdout.log` and `stderr.log`, where the launcher itself takes the output.
     pub log_dir: PathBuf,
+}
+
+impl fmt::Debug for LaunchRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LaunchRequest")
+            .field("run_id", &self.run_id)
+            .field("epoch", &self.epoch)
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .field("environment", &self.environment.keys().collect::<Vec<_>>())
+            .field("log_dir", &self.log_dir)
+            .finish()
+    }
 }
 
 /// The process of a run, as one wants to find it again.

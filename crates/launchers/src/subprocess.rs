@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 use crate::processes::{PidSpace, Whose};
 use crate::{Exit, LaunchRequest, Launcher, Liveness, RunProcess, Stop, processes};
 
-/// Variables that a run's process inherits; all others are kept from it.
+/// Variables that a run's process inherits; of all others it has those alone that its code location names for it.
 const PASSED_ON: &[&str] = &[
     "PATH",
     "HOME",

@@ -52,8 +52,8 @@ pub struct Evaluated {
     pub log: Vec<TickLog>,
 }
 
-/// How the process of a run is started.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// How the process of a run is started. Its environment may hold secrets: `Debug` shows the names alone.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct RunCommand {
     /// The program.
     pub program: String,
@@ -61,6 +61,17 @@ pub struct RunCommand {
     pub arguments: Vec<String>,
     /// Beside the launcher's own environment.
     pub environment: Vec<(String, String)>,
+}
+
+impl fmt::Debug for RunCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.environment.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("RunCommand")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .field("environment", &names)
+            .finish()
+    }
 }
 
 /// A code location that can be asked.
@@ -96,6 +107,10 @@ pub trait LocationClient: Send + Sync + fmt::Debug {
     ) -> Result<Vec<Fault>>;
     /// How the process of a run is started.
     async fn run_command(&self, run: &Run) -> Result<RunCommand>;
+    /// Whether the code server answers at all.
+    async fn answers(&self) -> bool {
+        true
+    }
     /// Waits until the code server goes away, as far as that shows. Cancel-safe.
     async fn gone(&self);
 }

@@ -20,6 +20,10 @@ use crate::service::{Service, Spec};
 
 /// Between two looks at the file. It must look the same twice, so that one that is still being written is not started.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// Between two questions whether a server answers at all.
+const ASK_INTERVAL: Duration = Duration::from_secs(5);
+/// A server that does not answer so often in a row is replaced. A question is given up after ten seconds.
+const UNANSWERED: u32 = 3;
 /// A server that has served so long starts again at once.
 const STEADY: Duration = Duration::from_secs(10);
 /// How long a code server may take to let go when the daemon stops.
@@ -128,6 +132,10 @@ impl CodeServer<'_> {
         let never = Notify::new();
         let status = tokio::select! {
             status = service.ended() => status,
+            () = hangs(client.as_ref()) => {
+                tracing::warn!(location = name, "the code server runs and does not answer; it is replaced");
+                return;
+            }
             () = self.registry.watch(name, client.clone(), self.note.clone(), &never) => return,
             () = changed(&self.program, print) => return,
             () = reload.notified() => return,
@@ -186,6 +194,15 @@ impl CodeServer<'_> {
                 Err(error.into())
             }
         }
+    }
+}
+
+/// Waits until a server has not answered for a while, though it runs.
+async fn hangs(client: &dyn LocationClient) {
+    let mut unanswered = 0;
+    while unanswered < UNANSWERED {
+        tokio::time::sleep(ASK_INTERVAL).await;
+        unanswered = if client.answers().await { 0 } else { unanswered + 1 };
     }
 }
 

@@ -89,6 +89,7 @@ impl GrpcClient {
         self
     }
 
+    /// Why a call did not come to an answer: the location is away, or it says why it refuses.
     fn failed(&self, doing: &str, status: &Status) -> LocationError {
         let cause = format!("{:?}: {}", status.code(), status.message());
         match status.code() {
@@ -101,12 +102,16 @@ impl GrpcClient {
                         .remedy("start the code location, or see its log; it is tried again by itself"),
                 )
             }
-            // The location says in its own words what is wrong.
-            _ => LocationError::Refused(serde_json::from_str(status.message()).unwrap_or_else(|_| {
-                Problem::new(Code::InvalidInput, format!("the code location refused to {doing}"))
-                    .place(&self.address)
-                    .cause(cause)
-                    .remedy("see the code location's log")
+            // The location says in its own words what is wrong: a problem as JSON; other servers write a sentence.
+            code => LocationError::Refused(serde_json::from_str(status.message()).unwrap_or_else(|_| {
+                let (kind, what) = match code {
+                    Grpc::InvalidArgument | Grpc::FailedPrecondition | Grpc::OutOfRange => {
+                        (Code::InvalidInput, format!("the code location refused to {doing}"))
+                    }
+                    Grpc::NotFound => (Code::NotFound, format!("the code location refused to {doing}")),
+                    _ => (Code::Bug, format!("the code location failed to {doing}")),
+                };
+                Problem::new(kind, what).place(&self.address).cause(cause).remedy("see the code location's log")
             })),
         }
     }
@@ -204,7 +209,7 @@ impl LocationClient for GrpcClient {
         const DOING: &str = "finish claims";
         let claims_json = claims.iter().map(json).collect::<Result<Vec<_>>>()?;
         let request = FinishClaimsRequest { sensor: sensor.to_owned(), claims_json };
-        let answer = self.client.clone().finish_claims(within(LONG, request)).await;
+        let answer = self.client.clone().finish_claims(within(self.evaluation_timeout, request)).await;
         let answer = answer.map_err(|e| self.failed(DOING, &e))?.into_inner();
         let mut finished = Vec::new();
         let mut first_problem = None;
@@ -236,12 +241,28 @@ impl LocationClient for GrpcClient {
     }
 
     async fn run_command(&self, run: &Run) -> Result<RunCommand> {
-        let request = RunCommandRequest { run_id: run.run_id.to_string(), lease_epoch: run.lease_epoch };
+        let request = RunCommandRequest {
+            run_id: run.run_id.to_string(),
+            lease_epoch: run.lease_epoch,
+            run_config_json: json(&run.run_config)?,
+        };
         let answer = self.client.clone().run_command(within(SHORT, request)).await;
         let doing = format!("say how run {} is started", run.run_id);
         let answer = answer.map_err(|e| self.failed(&doing, &e))?.into_inner();
         let environment = answer.environment.into_iter().chain(self.environment.iter().cloned()).collect();
         Ok(RunCommand { program: answer.program, arguments: answer.arguments, environment })
+    }
+
+    async fn answers(&self) -> bool {
+        let request = within(SHORT, HealthCheckRequest { service: SERVICE.into() });
+        match HealthClient::new(self.channel.clone()).check(request).await {
+            Ok(_) => true,
+            // Whatever it says: it says something.
+            Err(status) => !matches!(
+                status.code(),
+                Grpc::Unavailable | Grpc::DeadlineExceeded | Grpc::Cancelled | Grpc::Unknown | Grpc::Aborted
+            ),
+        }
     }
 
     async fn gone(&self) {

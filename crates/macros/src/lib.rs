@@ -44,7 +44,7 @@ attribute! {
     /// `code_version = "1"`, `owners = ["team:x"]`, `tags = [("k", "v")]`, `metadata = [("k", 1)]`, `io_manager = "m"`,
     /// `pool = "p"`, `retry = 3` or a `RetryPolicy`, `automation = AutomationCondition::eager()`,
     /// `freshness = FreshnessPolicy::…`, `backfill_policy = BackfillPolicy::SingleRun`, `checks = ["c"]` (checks that it
-    /// reports itself), `hooks = [path::of::function]`. The doc comment is the description.
+    /// reports itself), `blocking_checks = ["c"]` (the same, whose failure keeps it from being committed), `hooks = [path::of::function]`. The doc comment is the description.
     asset: function::Function => step::asset
 }
 
@@ -53,7 +53,8 @@ attribute! {
     ///
     /// Arguments: `assets = ["a", "b"]`, the keys in the order of the tuple; `name = "n"` (the step's key, default: the
     /// function's name); `can_subset` where a run may make some without the others (their types are `Optional<T>`
-    /// then); and those of `#[asset]`, for all of them.
+    /// then, where `T` may be all that an asset returns: a value, `Staged`, `(T, Materialization)`…); and those of
+    /// `#[asset]`, for all of them.
     multi_asset: function::Function => step::multi_asset
 }
 

@@ -105,7 +105,7 @@ fn op_of(function: &Function, name: &LitStr, outputs: &Outputs<'_>) -> TokenStre
     });
     let (call, result) = (function.extract(&quote!(::catchment::StepContext)), function.call());
     let result = quote_spanned!(ty.span()=> <#ty as ::catchment::Returned>::into_result(#result.await)?);
-    let probe = |ty: TokenStream| quote_spanned!(ty.span()=> (&&&&::catchment::Probe::<#ty>::NEW));
+    let probe = |ty: TokenStream| quote_spanned!(ty.span()=> (&&&&&&::catchment::Probe::<#ty>::NEW));
     let (ports, given) = match outputs {
         Outputs::One(ty) => {
             let probe = probe(quote_spanned!(ty.span()=> <#ty as ::catchment::Returned>::Value));
@@ -198,10 +198,12 @@ fn asset_settings(arguments: &mut Arguments) -> syn::Result<TokenStream> {
     let freshness = expression(arguments.take("freshness"), "freshness");
     let backfill = expression(arguments.take("backfill_policy"), "backfill_policy");
     let checks = arguments.texts("checks")?;
+    let blocking_checks = arguments.texts("blocking_checks")?;
     let settings = step_settings(arguments)?;
     Ok(quote! {
         #group .deps([#(#deps),*]) #partitions #(#mappings)* .owners([#(#owners),*]) #(#metadata)* #manager
-        #automation #freshness #backfill #(.reports_check(#checks))* #settings
+        #automation #freshness #backfill #(.reports_check(#checks))*
+        #(.reports_blocking_check(#blocking_checks))* #settings
     })
 }
 

@@ -121,6 +121,7 @@ impl Attempt<'_> {
             config_path: self.step.definition.config_path.clone(),
             assets: self.step.assets.clone(),
             partitions: self.execution.partitions_definition(self.step),
+            code_versions: self.step.definition.code_versions(),
             retry_number: work.retry_number,
             mapping_key: work.mapping_key.clone(),
             ..StepScope::default()

@@ -8,13 +8,17 @@ use super::execution::Execution;
 use crate::check::{CheckResult, Severity};
 use crate::plan::PlannedStep;
 
-/// The result of a step that is a check of its own: its name and whether it blocks are those of its definition.
+/// The result of a check as its definition has it: the name and blocking of a step that is a check of its own; a check
+/// that was declared as blocking blocks, whatever its result says.
 pub(crate) fn named(step: &PlannedStep, result: &CheckResult) -> CheckResult {
     match step.definition.checks.first() {
         Some(spec) if step.definition.is_check => {
             CheckResult { name: spec.name.clone(), blocking: spec.blocking, ..result.clone() }
         }
-        _ => result.clone(),
+        _ => {
+            let declared = step.definition.checks.iter().any(|spec| spec.name == result.name && spec.blocking);
+            CheckResult { blocking: result.blocking || declared, ..result.clone() }
+        }
     }
 }
 

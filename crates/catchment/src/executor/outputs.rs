@@ -80,13 +80,15 @@ impl<'a> Settling<'a> {
         for produced in produced {
             match produced {
                 Produced::Staged { staged, .. } => {
-                    results.extend(self.step.definition.staged_checks.iter().map(|check| check(staged)));
+                    let checks = self.step.definition.staged_checks.iter();
+                    results.extend(checks.map(|check| checks::named(self.step, &check(staged))));
                 }
                 Produced::Check(result) => results.push(checks::named(self.step, result)),
                 _ => {}
             }
         }
-        results.append(&mut self.reported.checks);
+        let reported = std::mem::take(&mut self.reported.checks);
+        results.extend(reported.iter().map(|check| checks::named(self.step, check)));
         if results.is_empty() {
             return Ok(());
         }

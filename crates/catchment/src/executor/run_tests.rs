@@ -17,8 +17,8 @@ use super::Halt;
 use super::run::{End, execute};
 use super::test_world::World;
 use crate::{
-    AssetContext, CheckResult, Config, Definitions, Input, Level, Observation, PartitionsDefinition, Staged, StepLogs,
-    asset, asset_job,
+    AssetContext, CheckResult, Config, Definitions, Input, Level, Materialization, Observation, Optional,
+    PartitionsDefinition, Staged, StepLogs, asset, asset_job, multi_asset,
 };
 
 fn datasets() -> PartitionsDefinition {
@@ -69,7 +69,7 @@ async fn endless() -> Result<(), Problem> {
 async fn file(ctx: AssetContext) -> Result<Staged, Problem> {
     let good = ctx.partition_key() == Some("good");
     ctx.observe("source", Observation::new().with("rows", 3));
-    ctx.report_check(CheckResult::new("rows", good, "rows were counted").with("rows", 3));
+    ctx.report_check(CheckResult::new("rows", good, "rows were counted").blocking().with("rows", 3));
     staged(&ctx)
 }
 
@@ -94,6 +94,66 @@ pub(super) fn staged(ctx: &AssetContext) -> Result<Staged, Problem> {
         metadata: Default::default(),
         provenance: Provenance { batch_id: None, sources: Vec::new(), recipe: None, engine: None, crs_operation: None },
     })
+}
+
+/// Two files of one step, each of which may be left out.
+#[multi_asset(assets = ["left_file", "right_file"], partitions = datasets, can_subset)]
+async fn files(ctx: AssetContext) -> Result<(Optional<Staged>, Optional<(Staged, Materialization)>), Problem> {
+    let wanted = |key: &str| ctx.is_selected(key).then(|| staged(&ctx)).transpose();
+    let right = wanted("right_file")?.map(|file| (file, Materialization::new().with("side", "right")));
+    Ok((Optional(wanted("left_file")?), Optional(right)))
+}
+
+/// A number that may be left out, with what is said of it.
+#[multi_asset(assets = ["some", "none"], can_subset)]
+async fn numbers_or_not() -> Result<(Optional<(u32, Materialization)>, Optional<(u32, Materialization)>), Problem> {
+    Ok((Optional(Some((7, Materialization::new().with("unit", "m")))), Optional(None)))
+}
+
+#[tokio::test]
+async fn a_staged_file_that_may_be_left_out_is_committed_where_it_is_not() {
+    let world = World::of(Definitions::new("test").assets([files()]).job(asset_job("files", ["*"]))).await;
+    let lease = world.launched("files", json!({}), Some("d")).await;
+    assert_eq!(world.execute(lease).await.unwrap(), End::Success);
+    assert_eq!(world.list.asked.load(Ordering::SeqCst), 2);
+    let made = world.told(lease, EventKind::AssetMaterialization).await;
+    assert!(made.iter().all(|(_, data)| data["metadata"]["version"].is_object()), "{made:?}");
+    assert_eq!(made[1].1["metadata"]["side"]["value"], "right");
+    let selection = crate::Selection { assets: vec!["right_file".into()], ..Default::default() };
+    let run =
+        catchment_core::NewRun { selection, partition_key: Some("d".into()), ..super::test_world::new_run("files") };
+    let lease = world.launch(run).await;
+    assert_eq!(world.execute(lease).await.unwrap(), End::Success);
+    assert_eq!(world.list.asked.load(Ordering::SeqCst), 3, "what is not selected is not committed");
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_value_that_may_be_left_out_is_kept() {
+    let definitions = Definitions::new("test").assets([numbers_or_not()]);
+    let made = crate::materialize(&definitions, ["some", "none"]).await.unwrap();
+    assert!(made.success(), "{:?}", made.failures);
+    assert_eq!(made.value("some").as_deref(), Some(&7_u32));
+    assert_eq!(made.metadata("some").unwrap()["unit"], crate::MetadataValue::Text("m".into()));
+    assert_eq!(made.value::<u32>("none"), None);
+}
+
+#[asset(checks = ["a"], blocking_checks = ["b"])]
+async fn checked(ctx: AssetContext, config: Config<String>) -> Result<u32, Problem> {
+    for name in ["a", "b"] {
+        ctx.report_check(CheckResult::new(name, config.0 != name, "as was asked"));
+    }
+    Ok(1)
+}
+
+#[tokio::test]
+async fn a_check_blocks_only_where_it_says_so() {
+    let definitions = Definitions::new("test").assets([checked()]);
+    assert!(definitions.snapshot().checks[1].blocking);
+    for (fails, blocks) in [("none", false), ("a", false), ("b", true)] {
+        let config = json!({"ops": {"checked": {"config": fails}}});
+        let made = crate::materialize(&definitions, ["checked"]).config(config).await.unwrap();
+        assert_eq!(made.success(), !blocks, "{fails}: {:?}", made.failures);
+    }
 }
 
 fn definitions() -> Definitions {

@@ -5,12 +5,15 @@
 //! everything else is a choice of the launching code: a [`ContextInjector`] ([`inject`]) and a [`MessageReader`]
 //! ([`reader`]). [`PipesSubprocess`] launches on this machine; a launcher for another place uses the same two traits.
 //!
+//! A program that speaks no Pipes, and whose exit status is all that is asked of it, is run by [`command`].
+//!
 //! [`pump`] sees a process to its end: its streams go line by line ([`lines`]) into the step's log ([`capture`]), its
 //! messages ([`message`]) are handled ([`handler`]), and what it reported becomes events ([`report`]) when it ended well.
 //! Whatever it writes, memory is bounded: lines are cut, reports are limited, and it waits for the log.
 
 mod bootstrap;
 mod capture;
+mod command;
 mod handler;
 mod inject;
 mod lines;

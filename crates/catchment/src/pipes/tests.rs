@@ -59,7 +59,12 @@ impl World {
         });
         let context = AssetContext::new(
             scope.clone(),
-            StepScope { key: "step".into(), assets: vec![r"wei\rd/key".into()], ..StepScope::default() },
+            StepScope {
+                key: "step".into(),
+                assets: vec![r"wei\rd/key".into()],
+                code_versions: [(r"wei\rd/key".into(), "3".into())].into(),
+                ..StepScope::default()
+            },
         );
         Self { context, scope, record, folder }
     }
@@ -77,12 +82,22 @@ impl World {
         self.events().await.iter().any(|event| event.level == level && event.message.contains(part))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Waits until a process is gone.
+    pub(super) async fn ends(&self, pid: i32) {
+        let until = clock::monotonic() + Duration::from_secs(20);
+        // SAFETY: the signal 0 only asks.
+        while unsafe { libc::kill(pid, 0) } == 0 {
+            assert!(clock::monotonic() < until, "the process {pid} did not end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Waits until a file is there.
-    async fn appears(&self, name: &str) -> String {
+    pub(super) async fn appears(&self, name: &str) -> String {
         let until = clock::monotonic() + Duration::from_secs(20);
         while clock::monotonic() < until {
             if let Ok(text) = std::fs::read_to_string(self.path(name))
@@ -162,7 +177,7 @@ print(os.environ["OWN"], os.getcwd())"#;
     let key = r"wei\\rd/key";
     let expected = json!({
         "asset_keys": [key],
-        "code_version_by_asset_key": {key: null},
+        "code_version_by_asset_key": {key: "3"},
         "provenance_by_asset_key": {key: null},
         "partition_key": "2026-11-21",
         "partition_key_range": {"start": "2026-11-21", "end": "2026-11-21"},

@@ -54,13 +54,13 @@ impl<'a> Index<'a> {
                 edges.push(edge);
             }
         };
+        let own = self.by_step.get(definition.key.as_str());
         let mut inputs = Vec::new();
         for input in &definition.inputs {
-            let source = self.source(&input.source);
+            let source = self.source(&input.source, own);
             source.outputs().iter().for_each(|one| add(Edge { node: one.step, output: Some(one.output) }));
             inputs.push((input.name.clone(), source));
         }
-        let own = self.by_step.get(definition.key.as_str());
         for key in definition.upstream_assets() {
             if let Some(made) = self.by_asset.get(key) {
                 add(Edge { node: made.step, output: Some(made.output) });
@@ -77,7 +77,7 @@ impl<'a> Index<'a> {
         Wiring { inputs, edges }
     }
 
-    fn source(&self, source: &InputSource) -> Source {
+    fn source(&self, source: &InputSource, own: Option<&usize>) -> Source {
         match source {
             InputSource::Step(output) => self.output(output).map_or(Source::Config, Source::Output),
             InputSource::Collected(output) => self.output(output).map_or(Source::Config, Source::Collected),
@@ -85,8 +85,9 @@ impl<'a> Index<'a> {
                 Source::Many(outputs.iter().filter_map(|output| self.output(output)).collect())
             }
             InputSource::Asset(key) => match self.by_asset.get(key.as_str()) {
-                Some(made) => Source::Output(*made),
-                None => Source::Asset(key.clone()),
+                Some(made) if Some(&made.step) != own => Source::Output(*made),
+                // What the step itself made before, of earlier partitions, its IO manager has.
+                _ => Source::Asset(key.clone()),
             },
             InputSource::Config => Source::Config,
         }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use catchment::{Config, Definitions, Problem, Res, Secret, asset, asset_job, execute_job, materialize, resource};
+use catchment::io_manager::MemoryIoManager;
+use catchment::{
+    Config, Definitions, FromContext, Input, IoManager, Problem, Res, ResourceContext, ResourceDefinition, Secret,
+    Selection, asset, asset_job, execute_job, materialize, resource, success_hook,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -111,4 +115,62 @@ fn the_schema_of_resources_and_steps_is_in_the_snapshot() {
     let greeting = &snapshot.resources[0];
     assert_eq!((greeting.name.as_str(), greeting.is_io_manager), ("greeting", false));
     assert!(greeting.config_schema.as_ref().unwrap()["properties"]["word"].is_object());
+}
+
+/// What a place is reached by: without config it is of no use.
+#[resource]
+async fn address(config: Config<Access>) -> Result<String, Problem> {
+    Ok(config.0.user)
+}
+
+#[resource]
+async fn place(address: Res<String>) -> Result<u32, Problem> {
+    Ok(u32::try_from(address.len()).unwrap_or(0))
+}
+
+#[success_hook]
+async fn tells(place: Res<u32>) -> Result<(), Problem> {
+    let _ = place;
+    Ok(())
+}
+
+#[asset]
+async fn plain() -> Result<u32, Problem> {
+    Ok(1)
+}
+
+#[asset(hooks = [tells])]
+async fn told() -> Result<u32, Problem> {
+    Ok(1)
+}
+
+#[asset]
+async fn shelved(plain: Input<u32>) -> Result<u32, Problem> {
+    Ok(*plain)
+}
+
+#[test]
+fn config_is_required_of_what_a_job_uses_however_far_away_and_of_nothing_else() {
+    let shelf =
+        ResourceDefinition::new("shelf", |_| async { Ok(Arc::new(MemoryIoManager::default()) as Arc<dyn IoManager>) })
+            .needs(<Res<u32> as FromContext<ResourceContext>>::needs("place"));
+    let definitions = Definitions::new("config")
+        .assets([plain(), told(), shelved().io_manager("shelf")])
+        .add_resource(address())
+        .add_resource(place())
+        .add_resource(shelf)
+        .job(asset_job("plain", ["plain"]))
+        .job(asset_job("told", ["told"]))
+        .job(asset_job("shelved", ["shelved"]));
+    assert_eq!(definitions.check(), []);
+    let snapshot = definitions.snapshot();
+    let given = json!({"resources": {"address": {"config": {"user": "anna", "password": "x"}}}});
+    for (job, needs) in [("plain", false), ("told", true), ("shelved", true)] {
+        let faults = definitions.validate_run_config(job, &Selection::default(), &json!({})).unwrap();
+        assert_eq!(faults.iter().any(|fault| fault.path == "$.resources.address.config"), needs, "{job}");
+        let schema = jsonschema::validator_for(&snapshot.job(job).unwrap().config_schema).unwrap();
+        assert_eq!(schema.is_valid(&json!({})), !needs, "{job}");
+        assert!(schema.is_valid(&given), "{job}");
+        assert_eq!(definitions.validate_run_config(job, &Selection::default(), &given).unwrap(), [], "{job}");
+    }
 }

@@ -101,7 +101,7 @@ async fn values_are_kept_as_files_that_never_leave_their_folder() {
     let around: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(around, ["storage"]);
     assert!(inside.join("town/roads.json").is_file());
-    assert!(inside.join("town/roads/2026-01-31__bern.json").is_file());
+    assert!(inside.join("town/roads/@2026-01-31%7Cbern.json").is_file());
 }
 
 #[tokio::test]
@@ -112,4 +112,82 @@ async fn a_type_without_serde_is_refused_by_files_with_what_to_do() {
     let refused = manager.handle_output(&context(Some("rows"), None, None), &value).await.err().unwrap();
     assert_eq!(refused.code, Code::InvalidConfig);
     assert!(refused.remedy.unwrap().contains("Serialize"));
+}
+
+mod paths {
+    use std::path::{Path, PathBuf};
+
+    use catchment::io_manager::{FilesIoManager, OutputContext};
+    use catchment::probe::Codec;
+    use catchment::{IoManager, SharedValue};
+    use proptest::prelude::*;
+
+    fn name() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[ab/:|_@%~.-]{0,6}",
+            ".{0,8}",
+            (190_usize..420, "[ab/]").prop_map(|(times, end)| "x".repeat(times) + &end)
+        ]
+    }
+
+    fn path(asset: &Option<String>, other: &str, partition: &Option<String>) -> (Vec<String>, OutputContext) {
+        let mut context = super::context(asset.as_deref(), partition.as_deref(), None);
+        context.run_id = "00000000-0000-4000-8000-000000000000".parse().unwrap();
+        if asset.is_none() {
+            (context.step_key, context.partition, context.mapping_key) = (other.to_owned(), None, partition.clone());
+        }
+        (context.path(), context)
+    }
+
+    proptest! {
+        #[test]
+        fn different_values_have_different_paths_of_plain_names(
+            one in (proptest::option::of(name()), name(), proptest::option::of(name())),
+            other in (proptest::option::of(name()), name(), proptest::option::of(name())),
+        ) {
+            let ((path_of_one, a), (path_of_other, b)) = (path(&one.0, &one.1, &one.2), path(&other.0, &other.1, &other.2));
+            for part in path_of_one.iter().chain(&path_of_other) {
+                prop_assert!(!part.is_empty() && part.len() < 250 && !part.contains(['/', '\0', '.']), "{part}");
+            }
+            let named = |c: &OutputContext| {
+                let step = c.asset_key.is_none().then(|| c.step_key.clone());
+                (c.asset_key.clone(), step, c.partition.clone(), c.mapping_key.clone())
+            };
+            prop_assert_eq!(named(&a) == named(&b), path_of_one == path_of_other, "{:?}", path_of_one);
+        }
+    }
+
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    }
+
+    #[tokio::test]
+    async fn values_whose_names_look_alike_do_not_take_each_others_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let manager = FilesIoManager::new(folder.path());
+        let long = "x".repeat(3000);
+        let contexts: Vec<_> = [
+            ("parcels", Some("a/b")),
+            ("parcels", Some("a:b")),
+            ("parcels", Some("a|b")),
+            ("parcels", Some("a__b")),
+            ("parcels", Some("bern")),
+            ("parcels", Some(long.as_str())),
+            ("parcels", None),
+            ("parcels/bern", None),
+            ("parcels.json/bern", None),
+        ]
+        .into_iter()
+        .map(|(asset, partition)| super::context(Some(asset), partition, Some(Codec::of::<u32>())))
+        .collect();
+        for (number, context) in (0_u32..).zip(&contexts) {
+            let value: SharedValue = std::sync::Arc::new(number);
+            manager.handle_output(context, &value).await.unwrap();
+        }
+        for (number, context) in (0_u32..).zip(&contexts) {
+            assert_eq!(*manager.load_input(context).await.unwrap().downcast::<u32>().unwrap(), number);
+        }
+        assert_eq!(files(folder.path()).len(), contexts.len(), "nothing half-written is left");
+    }
 }

@@ -6,7 +6,7 @@ use super::Produced;
 
 /// Rows, validity, CRS and bounds.
 pub fn checks(produced: &Produced) -> Vec<CheckResult> {
-    vec![rows(produced), validity(produced), crs(produced), bounds(produced)]
+    [rows(produced), validity(produced), crs(produced), bounds(produced)].map(CheckResult::blocking).to_vec()
 }
 
 /// Every row that was read reached the engine, and every row that left it was written.

@@ -1,12 +1,18 @@
 //! What `check` finds before anything runs.
 
-use std::collections::BTreeSet;
+mod needs;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use catchment_core::definitions::SensorKind;
+use catchment_core::mapping::Sides;
+use catchment_core::partitions::{PartitionContext, PartitionSubset};
 use catchment_core::run::Selection;
 use catchment_model::{Code, Problem};
+use catchment_settings::clock;
 
 use crate::asset::AssetDefinition;
+use crate::config;
 use crate::definitions::Definitions;
 use crate::extract::Need;
 use crate::io_manager::not_stored;
@@ -15,7 +21,8 @@ use crate::lower::{InputSource, StepDefinition, StepOutputRef};
 use crate::op::OpDefinition;
 use crate::output::PortKind;
 use crate::plan::Plan;
-use crate::resource::{missing_resource, wrong_type};
+use crate::resource::wrong_type;
+use needs::{circles, resources};
 
 /// Everything that is wrong, in the order of the definitions.
 pub(crate) fn faults(definitions: &Definitions) -> Vec<Problem> {
@@ -41,12 +48,20 @@ pub(crate) fn faults(definitions: &Definitions) -> Vec<Problem> {
     for job in &definitions.jobs {
         check_job(definitions, job, &mut found);
     }
+    check_all_assets(definitions, &mut found);
     for sensor in &definitions.sensors {
         check_sensor(definitions, &sensor.spec.name, &sensor.needs, &mut found);
         let place = format!("sensor {}", sensor.spec.name);
         found.extend(
             sensor.spec.jobs.iter().filter_map(|job| Some(definitions.find_job(job).err()?.place(place.clone()))),
         );
+        found.extend(
+            sensor.spec.assets.iter().filter(|k| !definitions.knows_asset(k)).map(|k| unknown_asset(k, &place)),
+        );
+        if let SensorKind::RunStatus { monitored_jobs, monitor_all_locations: false, .. } = &sensor.spec.kind {
+            let unknown = monitored_jobs.iter().filter_map(|job| definitions.find_job(job).err());
+            found.extend(unknown.map(|problem| problem.place(place.clone())));
+        }
         let (SensorKind::Asset { assets } | SensorKind::Automation { assets }) = &sensor.spec.kind else { continue };
         // An asset sensor may follow assets of another location; automation decides about this one's own.
         let own = matches!(sensor.spec.kind, SensorKind::Automation { .. });
@@ -66,8 +81,14 @@ pub(crate) fn faults(definitions: &Definitions) -> Vec<Problem> {
         found.extend(definitions.find_sensor(sensor).err().map(|problem| problem.place(place)));
     }
     for resource in &definitions.resources {
-        resources(definitions, &resource.needs, &format!("resource {}", resource.name), &mut found);
+        let place = format!("resource {}", resource.name);
+        resources(definitions, &resource.needs, &place, &mut found);
+        let faults = config::faults_of_resource(resource);
+        if !faults.is_empty() {
+            found.push(wrong("the config that it has of its own is wrong", &place).faults(faults));
+        }
     }
+    found.extend(circles(definitions));
     found
 }
 
@@ -104,6 +125,13 @@ fn check_asset(definitions: &Definitions, asset: &AssetDefinition, found: &mut V
     }
     values_of_assets(definitions, &asset.op, &place, found);
     check_op(definitions, &asset.op, &place, found);
+    check_mappings(definitions, asset, &place, found);
+    if asset.op.is_dynamic() {
+        found.push(
+            wrong("an asset is one value, and its function gives dynamic outputs", &place)
+                .remedy("return the values as one, such as a Vec; or fan out in a job of ops"),
+        );
+    }
     if asset.specs.len() != asset.op.outputs.len() {
         found.push(wrong("it has another number of assets than its function has outputs", &place));
     }
@@ -114,6 +142,38 @@ fn check_asset(definitions: &Definitions, asset: &AssetDefinition, found: &mut V
                 .cause("a staged file is committed to the dataset that is the run's partition")
                 .remedy("add `partitions = …`"),
         );
+    }
+}
+
+/// Mappings are of assets that it needs, and fit the partitions of both.
+fn check_mappings(definitions: &Definitions, asset: &AssetDefinition, place: &str, found: &mut Vec<Problem>) {
+    let dynamic: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let cx = PartitionContext { now: clock::now(), dynamic: &dynamic };
+    let mut told = BTreeSet::new();
+    for (spec, (upstream, mapping)) in asset.specs.iter().flat_map(|s| s.mappings.iter().map(move |m| (s, m))) {
+        if !told.insert(upstream) {
+            continue;
+        }
+        if !spec.deps.contains(upstream) {
+            let deps = if spec.deps.is_empty() { "nothing".to_owned() } else { spec.deps.join(", ") };
+            found.push(
+                wrong(&format!("it has a mapping of `{upstream}`, which it does not need"), place)
+                    .cause(format!("it needs: {deps}"))
+                    .remedy("name one of these, or take the asset by an argument or `deps`"),
+            );
+            continue;
+        }
+        let partitions = |name: &Option<String>| name.as_ref().and_then(|name| definitions.partitions_named(name));
+        let external = || definitions.external_assets.iter().find(|other| other.key == *upstream);
+        let made = definitions.asset(upstream).map(|(_, spec)| spec).or_else(external);
+        let (up, down) = (partitions(&made.and_then(|made| made.partitions.clone())), partitions(&spec.partitions));
+        let sides = Sides { upstream: up.as_ref(), downstream: down.as_ref() };
+        // Any key shows whether the two fit; partitions that are dynamic may have none yet.
+        let key = down.as_ref().and_then(|down| down.last_key(cx)).unwrap_or_else(|| "any".to_owned());
+        if let Err(problem) = mapping.upstream_keys(&PartitionSubset::of([key]), sides, cx) {
+            let what = format!("its mapping of `{upstream}` does not fit: {}", problem.what);
+            found.push(Problem { what, code: Code::InvalidConfig, ..problem }.place(place));
+        }
     }
 }
 
@@ -165,6 +225,42 @@ fn check_op(definitions: &Definitions, op: &OpDefinition, place: &str, found: &m
     }
 }
 
+/// All assets together can be planned: without, none of them could be launched on its own.
+fn check_all_assets(definitions: &Definitions, found: &mut Vec<Problem>) {
+    if definitions.assets.is_empty() {
+        return;
+    }
+    unique_keys(&definitions.steps_of(&definitions.asset_job()), "all assets", found);
+    if let Err(problem) = Plan::of(definitions, &definitions.asset_job(), &Selection::default()) {
+        let place = problem.place.as_ref().map_or("all assets".to_owned(), |steps| format!("assets {steps}"));
+        found.push(problem.place(place));
+    }
+}
+
+/// Each step has a key of its own: events, config and re-execution know it by that.
+fn unique_keys(steps: &[StepDefinition], place: &str, found: &mut Vec<Problem>) {
+    let mut seen: BTreeMap<&str, &StepDefinition> = BTreeMap::new();
+    for step in steps {
+        if let Some(first) = seen.insert(&step.key, step) {
+            found.push(
+                wrong(&format!("two steps have the key `{}`", step.key), place)
+                    .cause(format!("it is that of {} and of {}", about(first), about(step)))
+                    .remedy("name one of them otherwise: a function, a check (`name = …`), an alias in a graph"),
+            );
+        }
+    }
+}
+
+/// What a step makes or looks at.
+fn about(step: &StepDefinition) -> String {
+    let assets: Vec<_> = step.assets.iter().map(|asset| format!("`{}`", asset.key)).collect();
+    match step.checks.first().filter(|_| step.is_check) {
+        Some(check) => format!("the check `{}` of `{}`", check.name, check.asset_key),
+        None if assets.is_empty() => format!("the op `{}`", step.op.name),
+        None => format!("the asset {}", assets.join(", ")),
+    }
+}
+
 fn check_job(definitions: &Definitions, job: &JobDefinition, found: &mut Vec<Problem>) {
     let place = format!("job {}", job.name);
     if let Err(problem) = Plan::of(definitions, job, &Selection::default()) {
@@ -180,10 +276,15 @@ fn check_job(definitions: &Definitions, job: &JobDefinition, found: &mut Vec<Pro
         );
     }
     let steps = definitions.steps_of(job);
+    let faults = config::faults_of_job(definitions, job, &steps);
+    if !faults.is_empty() {
+        found.push(wrong("the config that it has of its own is wrong", &place).faults(faults));
+    }
     for hook in &job.hooks {
         resources(definitions, &hook.needs, &format!("hook {} of {place}", hook.name), found);
     }
     if let JobOf::Graph(_) = &job.of {
+        unique_keys(&steps, &place, found);
         for step in &steps {
             check_op(definitions, &step.op, &format!("{place}, op {}", step.key), found);
             check_wires(step, &steps, &place, found);
@@ -237,8 +338,11 @@ fn check_sensor(definitions: &Definitions, name: &str, needs: &[Need], found: &m
 
 /// Each value that steps take of an asset has to be made beside them, or kept by an IO manager.
 pub(crate) fn check_inputs(steps: &[&StepDefinition], place: &str, found: &mut Vec<Problem>) {
-    let made = |key: &str| steps.iter().any(|step| step.assets.iter().any(|asset| asset.key == key));
     for step in steps {
+        let made = |key: &str| {
+            let mut others = steps.iter().filter(|other| other.key != step.key);
+            others.any(|other| other.assets.iter().any(|asset| asset.key == key))
+        };
         for input in &step.inputs {
             let InputSource::Asset(upstream) = &input.source else { continue };
             if !made(upstream) && step.codec_of(&input.name).is_none() {
@@ -247,22 +351,6 @@ pub(crate) fn check_inputs(steps: &[&StepDefinition], place: &str, found: &mut V
                     "add `{upstream}` to its assets, or derive serde's Serialize and Deserialize for its value"
                 )));
             }
-        }
-    }
-}
-
-fn resources(definitions: &Definitions, needs: &[Need], place: &str, found: &mut Vec<Problem>) {
-    for need in needs {
-        let Need::Resource { name, type_id, type_name } = need else { continue };
-        match definitions.resources.iter().find(|resource| resource.name == *name) {
-            None => {
-                let there: Vec<_> = definitions.resources.iter().map(|resource| resource.name.as_str()).collect();
-                found.push(missing_resource(name, type_name, &there).place(place));
-            }
-            Some(resource) if resource.type_id != *type_id => {
-                found.push(wrong_type(name, resource.type_name, type_name).place(place));
-            }
-            Some(_) => {}
         }
     }
 }
