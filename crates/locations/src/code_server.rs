@@ -21,8 +21,10 @@ use crate::service::{Service, Spec};
 /// Between two looks at the file. It must look the same twice, so that one that is still being written is not started.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Between two questions whether a server answers at all.
-const ASK_INTERVAL: Duration = Duration::from_secs(5);
-/// A server that does not answer so often in a row is replaced. A question is given up after ten seconds.
+const ASK_INTERVAL: Duration = Duration::from_secs(3);
+/// How long it may take to answer that.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// A server that does not answer so often in a row is replaced.
 const UNANSWERED: u32 = 3;
 /// A server that has served so long starts again at once.
 const STEADY: Duration = Duration::from_secs(10);
@@ -60,6 +62,7 @@ pub(super) async fn keep(
         program,
         environment,
         serving: None,
+        hangs: false,
         note: None,
         starts: 0,
         failures: 0,
@@ -80,6 +83,8 @@ struct CodeServer<'a> {
     program: PathBuf,
     environment: Vec<(String, String)>,
     serving: Option<(Service, Arc<dyn LocationClient>)>,
+    /// Whether the server that serves does not answer any more.
+    hangs: bool,
     /// Why the newest binary does not serve, while an older one does.
     note: Option<Problem>,
     starts: u32,
@@ -98,7 +103,8 @@ impl CodeServer<'_> {
                     let loaded = self.serving.is_some();
                     self.registry.here(name, described, client.clone(), None, loaded);
                     if let Some((old, _)) = self.serving.replace((service, client)) {
-                        drop(task::spawn("replaced code server", old.stop(DRAIN_WITHIN)));
+                        let within = if std::mem::take(&mut self.hangs) { STOP_WITHIN } else { DRAIN_WITHIN };
+                        drop(task::spawn("replaced code server", old.stop(within)));
                     }
                 }
                 Err(problem) => {
@@ -134,6 +140,7 @@ impl CodeServer<'_> {
             status = service.ended() => status,
             () = hangs(client.as_ref()) => {
                 tracing::warn!(location = name, "the code server runs and does not answer; it is replaced");
+                self.hangs = true;
                 return;
             }
             () = self.registry.watch(name, client.clone(), self.note.clone(), &never) => return,
@@ -202,7 +209,8 @@ async fn hangs(client: &dyn LocationClient) {
     let mut unanswered = 0;
     while unanswered < UNANSWERED {
         tokio::time::sleep(ASK_INTERVAL).await;
-        unanswered = if client.answers().await { 0 } else { unanswered + 1 };
+        let answered = tokio::time::timeout(ANSWER_WITHIN, client.answers()).await;
+        unanswered = if matches!(answered, Ok(true)) { 0 } else { unanswered + 1 };
     }
 }
 

@@ -1,12 +1,13 @@
 //! Locations that are given by a binary: started, watched, and replaced when the file changes.
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::support::{Answers, asset, registry, serve, state, until};
 use catchment_locations::Locations as _;
 use catchment_model::Code;
-use catchment_settings::Home;
 use catchment_settings::config::{LocationEntry, LocationSource};
+use catchment_settings::{Home, clock};
 use tokio::sync::watch;
 
 /// What a binary that a test writes starts: this program, as a code server. Without its variables it does nothing.
@@ -62,6 +63,29 @@ async fn the_code_server_is_started_with_its_environment_and_started_again_when_
     let pid = second.server_id.parse().unwrap();
     // SAFETY: as above; the signal 0 only asks.
     assert_ne!(unsafe { libc::kill(pid, 0) }, 0, "it ends with the registry");
+}
+
+#[tokio::test]
+async fn a_code_server_that_runs_and_does_not_answer_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path().join("h")).unwrap();
+    let path = folder.path().join("bin");
+    binary(&path, "a");
+    let registry = registry(&home, vec![entry(&path)]);
+    let first = state(&registry, "one", "here", |s| s.is_here).await;
+    let pid = first.server_id.parse().unwrap();
+    // SAFETY: sending a signal touches no memory; the process is this test's own.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);
+    let deadline = clock::monotonic() + Duration::from_secs(90);
+    let another = || registry.get("one").filter(|s| s.is_here && s.server_id != first.server_id);
+    while another().is_none() {
+        assert!(clock::monotonic() < deadline, "it was not replaced");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    another().unwrap().client.describe().await.unwrap();
+    // SAFETY: the signal 0 only asks.
+    until("the end of the one that hangs", || unsafe { libc::kill(pid, 0) } != 0).await;
+    registry.stop().await;
 }
 
 #[tokio::test]
