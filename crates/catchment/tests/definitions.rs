@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use catchment::io_manager::MemoryIoManager;
 use catchment::{
     CheckResult, Code, Config, Definitions, DynamicOutput, Graph, Input, Inputs, Partition, PartitionMapping,
     PartitionsDefinition, Problem, Res, ResourceContext, ResourceDefinition, Selection, asset, asset_check, asset_job,
@@ -244,6 +245,16 @@ fn an_asset_may_take_its_own_earlier_value_and_all_assets_can_still_be_launched(
     let job = snapshot.job(catchment_core::definitions::ASSET_JOB).unwrap();
     assert_eq!(job.steps.len(), 2);
     assert!(job.steps.iter().all(|step| step.needs.is_empty()));
+}
+
+#[tokio::test]
+async fn an_asset_takes_what_it_was_in_earlier_partitions_through_its_io_manager() {
+    let definitions = Definitions::new("test").assets([running()]).io_manager("io_manager", MemoryIoManager::default());
+    for (day, expected) in [("2026-01-01", 1_u32), ("2026-01-02", 2), ("2026-01-03", 3), ("2026-01-02", 2)] {
+        let made = catchment::materialize(&definitions, ["running"]).partition(day).await.unwrap();
+        assert!(made.success(), "{day}: {:?}", made.failures);
+        assert_eq!(made.value("running").as_deref(), Some(&expected), "{day}");
+    }
 }
 
 /// What `check` finds, each as `place: what`.
