@@ -3,7 +3,10 @@
 //! Within a run's process a value is handed on as it is. It is also given to the IO manager of its output, so that a
 //! later run (a re-execution, a run that makes only what is downstream) can load it. An output names its manager by
 //! the name of a resource; without, it is the one named [`DEFAULT`], and where the location defines none, files in
-//! the home folder.
+//! the home folder. What is committed to the lake is taken from there ([`LakeIoManager`]).
+
+pub(crate) mod lake;
+mod objects;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +20,9 @@ use catchment_settings::durable;
 
 use crate::output::SharedValue;
 use crate::probe::Codec;
+
+pub use lake::LakeIoManager;
+pub use objects::ObjectStoreIoManager;
 
 /// The name of the IO manager of outputs that name none.
 pub const DEFAULT: &str = "io_manager";

@@ -72,6 +72,18 @@ pub trait OutputStore: Send + Sync {
     /// # Errors
     /// `lease_lost` where another process has taken over; whatever the store or ledger says.
     async fn commit(&self, request: CommitRequest) -> Result<Committed, Problem>;
+
+    /// The newest version of a dataset that was committed as this output and is not deleted.
+    ///
+    /// # Errors
+    /// Where the name cannot be a dataset's; whatever the ledger says.
+    async fn newest(&self, dataset_id: &str, output: &str) -> Result<Option<Committed>, Problem>;
+
+    /// What a run has committed as this output, where it is not deleted.
+    ///
+    /// # Errors
+    /// Whatever the ledger says.
+    async fn committed(&self, run_id: RunId, output: &str) -> Result<Option<Committed>, Problem>;
 }
 
 /// What an output stands for.

@@ -13,9 +13,9 @@ use super::limits::Limits;
 use super::lineage::Lineage;
 use super::slots::Slots;
 use crate::context::RunScope;
-use crate::definitions::Definitions;
-use crate::io_manager::{DEFAULT, IoManager};
-use crate::output::OutputPort;
+use crate::definitions::{Definitions, OUTPUT_STORE};
+use crate::io_manager::{DEFAULT, IoManager, LakeIoManager, lake};
+use crate::output::{OutputPort, OutputStore, PortKind};
 use crate::plan::{Past, Plan, PlannedStep};
 
 /// A plan that is being carried out.
@@ -74,6 +74,10 @@ impl Execution {
     ) -> Result<Option<(String, Arc<dyn IoManager>)>, Problem> {
         if let Some(name) = port.and_then(|port| port.io_manager.as_ref()) {
             return Ok(Some((name.clone(), self.scope.resources.io_manager(name).await?)));
+        }
+        if port.is_some_and(|port| port.kind == PortKind::Staged) {
+            let store = self.scope.resources.get::<dyn OutputStore>(OUTPUT_STORE).await?;
+            return Ok(Some((lake::NAME.to_owned(), Arc::new(LakeIoManager::new(store)))));
         }
         let manager = match self.scope.resources.has(DEFAULT) {
             true => self.scope.resources.io_manager(DEFAULT).await?,

@@ -104,6 +104,36 @@ async fn files(ctx: AssetContext) -> Result<(Optional<Staged>, Optional<(Staged,
     Ok((Optional(wanted("left_file")?), Optional(right)))
 }
 
+/// What is committed as the left file, of any run.
+#[asset(partitions = datasets)]
+async fn version_of_left(left_file: Input<crate::Committed>) -> Result<u64, Problem> {
+    Ok(left_file.asset.version)
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_committed_is_taken_from_the_lake_in_its_newest_version() {
+    let definitions = Definitions::new("test").assets([files(), version_of_left()]);
+    let jobs = definitions.job(asset_job("files", ["left_file"])).job(asset_job("after", ["version_of_left"]));
+    let world = World::of(jobs).await;
+    let run = async |job: &str, dataset: &str| {
+        let lease = world.launched(job, json!({}), Some(dataset)).await;
+        (lease, world.execute(lease).await.unwrap())
+    };
+    for dataset in ["d", "d", "other"] {
+        assert_eq!(run("files", dataset).await.1, End::Success);
+    }
+    let (lease, end) = run("after", "d").await;
+    assert_eq!(end, End::Success);
+    let loaded = world.told(lease, EventKind::LoadedInput).await;
+    assert_eq!(loaded[0].1["manager_key"], "catchment/lake");
+    let kept = std::fs::read_to_string(world.home.root().join("storage/version_of_left/@d.json")).unwrap();
+    assert_eq!(kept, "2", "the newest version of its dataset, not of another");
+    assert!(!world.home.root().join("storage/left_file").exists(), "there is no copy beside the lake");
+    let (_, end) = run("after", "never").await;
+    let End::Failure(problem) = end else { panic!("{end:?}") };
+    assert!(problem.to_string().contains("left_file"), "{problem}");
+}
+
 /// A number that may be left out, with what is said of it.
 #[multi_asset(assets = ["some", "none"], can_subset)]
 async fn numbers_or_not() -> Result<(Optional<(u32, Materialization)>, Optional<(u32, Materialization)>), Problem> {

@@ -42,6 +42,14 @@ impl OutputStore for List {
         assert!(request.staged.path.exists());
         self.shelf.commit(request).await
     }
+
+    async fn newest(&self, dataset_id: &str, output: &str) -> Result<Option<Committed>, Problem> {
+        self.shelf.newest(dataset_id, output).await
+    }
+
+    async fn committed(&self, run_id: RunId, output: &str) -> Result<Option<Committed>, Problem> {
+        self.shelf.committed(run_id, output).await
+    }
 }
 
 /// A state, a lake that is a list, and the definitions that are run.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use catchment::io_manager::{FilesIoManager, MemoryIoManager, OutputContext};
+use catchment::io_manager::{FilesIoManager, MemoryIoManager, ObjectStoreIoManager, OutputContext};
 use catchment::probe::Codec;
 use catchment::{
     Code, Definitions, Input, IoManager, Metadata, MetadataValue, Problem, RunId, SharedValue, asset, materialize,
@@ -91,6 +91,18 @@ async fn keeps_and_loads(manager: &dyn IoManager) {
 #[tokio::test]
 async fn values_are_kept_in_memory() {
     keeps_and_loads(&MemoryIoManager::default()).await;
+}
+
+#[tokio::test]
+async fn values_are_kept_in_an_object_store() {
+    let store = Arc::new(object_store::memory::InMemory::new());
+    keeps_and_loads(&ObjectStoreIoManager::new(store.clone(), "values/of runs")).await;
+    let context = context(Some("town/roads"), Some("a/b"), Some(Codec::of::<Vec<u32>>()));
+    let value: SharedValue = Arc::new(vec![3_u32]);
+    let metadata = ObjectStoreIoManager::new(store.clone(), "").handle_output(&context, &value).await.unwrap();
+    assert_eq!(metadata["path"], MetadataValue::Path("town/roads/@a%2Fb.json".into()));
+    let other = ObjectStoreIoManager::new(store, "elsewhere").load_input(&context).await.err().unwrap();
+    assert_eq!(other.code, Code::NotFound);
 }
 
 #[tokio::test]
