@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use catchment_core::RunId;
 use catchment_core::partitions::PartitionsDefinition;
-use catchment_model::Problem;
 use serde_json::Value;
 
 use crate::check::CheckResult;
