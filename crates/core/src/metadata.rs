@@ -1,13 +1,38 @@
 //! Typed metadata of materialisations, observations, checks and definitions.
 
-use catchment_model::Bounds;
+use catchment_model::{Asset, Bounds};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Metadata by name, in the order in which it was given.
 pub type Metadata = IndexMap<String, MetadataValue>;
+
+/// What is said of a version of a dataset that was committed to the lake.
+pub fn of_version(asset: &Asset) -> Metadata {
+    let mut said = Metadata::new();
+    let mut put = |name: &str, value: MetadataValue| said.insert(name.to_owned(), value);
+    put("dataset_id", asset.dataset_id.to_string().into());
+    put("version", asset.version.into());
+    put("s3_key", asset.s3_key.clone().into());
+    put("mongodb_doc_id", asset.id.to_string().into());
+    put("content_hash", asset.content_hash.as_str().into());
+    put("bytes", asset.bytes.into());
+    put("format", json!(asset.format).into());
+    put("crs", asset.crs.clone().into());
+    put("bounds", json!(asset.bounds).into());
+    put("rows", asset.metadata.feature_count.into());
+    put("geometry_type", json!(asset.metadata.geometry_type).into());
+    for (name, count) in &asset.metadata.counts {
+        put(name, json!(count).into());
+    }
+    if !asset.metadata.warnings.is_empty() {
+        put("warnings", json!(asset.metadata.warnings).into());
+    }
+    said.retain(|_, value| *value != MetadataValue::Null);
+    said
+}
 
 /// A value with its type: `{"type": "int", "value": 5}`. The types are Dagster's; `bounds` and `geometry` are ours.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use catchment_core::definitions::AssetSpec;
-use catchment_core::metadata::{Metadata, MetadataValue};
+use catchment_core::metadata::{self, Metadata, MetadataValue};
 use catchment_core::{EventKind, Level, NewEvent};
 use catchment_model::{Code, Problem};
 use catchment_settings::failpoint;
@@ -313,26 +313,7 @@ fn check_mapping_key(step: &str, key: &str) -> Result<(), Problem> {
 
 /// What is said of a version that was committed.
 fn describe(committed: &Committed) -> Materialization {
-    let asset = &committed.asset;
-    let mut said = Materialization::new().data_version(asset.content_hash.hex());
-    let mut put = |name: &str, value: MetadataValue| said.metadata.insert(name.to_owned(), value);
-    put("dataset_id", asset.dataset_id.to_string().into());
-    put("version", asset.version.into());
-    put("s3_key", asset.s3_key.clone().into());
-    put("mongodb_doc_id", asset.id.to_string().into());
-    put("content_hash", asset.content_hash.as_str().into());
-    put("bytes", asset.bytes.into());
-    put("format", json!(asset.format).into());
-    put("crs", asset.crs.clone().into());
-    put("bounds", json!(asset.bounds).into());
-    put("rows", asset.metadata.feature_count.into());
-    put("geometry_type", json!(asset.metadata.geometry_type).into());
-    for (name, count) in &asset.metadata.counts {
-        put(name, json!(count).into());
-    }
-    if !asset.metadata.warnings.is_empty() {
-        put("warnings", json!(asset.metadata.warnings).into());
-    }
-    said.metadata.retain(|_, value| *value != MetadataValue::Null);
+    let mut said = Materialization::new().data_version(committed.asset.content_hash.hex());
+    said.metadata = metadata::of_version(&committed.asset);
     said
 }
