@@ -1,4 +1,5 @@
-//! Keeps the status of batches and runs in the ledger in step with the event log.
+//! Keeps the status of batches and runs in the ledger in step with the event log, and fences there what was cancelled
+//! by force.
 //!
 //! An event only says which run to look at: what is written is how the run stands now, so events may be dealt with
 //! again, or late, without harm. The cursor moves after the ledger was written.
@@ -13,9 +14,9 @@ use catchment_ledger::{SharedLedger, StatusChange};
 use catchment_model::{Problem, Status};
 use tokio::sync::{Mutex, watch};
 
-use crate::context::Context;
 use crate::follow::Follower;
 use crate::reconcile::Reconcile;
+use crate::{Daemon, recovery};
 
 /// The name of the cursor.
 const CURSOR: &str = "ledger_sync";
@@ -80,14 +81,14 @@ fn change(run: &Run) -> Option<StatusChange> {
 
 /// Follows the event log.
 pub(crate) struct LedgerFollower {
-    context: Context,
+    daemon: Arc<Daemon>,
     sync: Arc<LedgerSync>,
     follower: Follower,
 }
 
 impl LedgerFollower {
-    pub(crate) fn new(context: Context, sync: Arc<LedgerSync>) -> Self {
-        Self { context, sync, follower: Follower::new(CURSOR, KINDS) }
+    pub(crate) fn new(daemon: Arc<Daemon>, sync: Arc<LedgerSync>) -> Self {
+        Self { daemon, sync, follower: Follower::new(CURSOR, KINDS) }
     }
 }
 
@@ -106,13 +107,16 @@ impl Reconcile for LedgerFollower {
     }
 
     fn hint(&self) -> Option<watch::Receiver<()>> {
-        Some(self.context.hints.on_runs())
+        Some(self.daemon.context.hints.on_runs())
     }
 
     async fn step(&mut self) -> Result<Duration, Problem> {
-        let instance = &self.context.instance;
+        let instance = &self.daemon.context.instance;
         let page = self.follower.page(instance, PAGE).await?;
         for found in &page.events {
+            if found.event.data["forced"] == true {
+                recovery::fence(&self.daemon, found.event.run_id).await?;
+            }
             self.sync.sync(found.event.run_id).await?;
         }
         // What concerns nobody is passed over in memory only: the cursor need not be written for it.

@@ -11,7 +11,7 @@
 //! - [`term`]: all of these, for as long as this daemon leads;
 //! - `queue`: launches queued runs (who may start is decided in `catchment_core::queue`);
 //! - `monitor`: leases, cancels and ends of processes; `recovery` is what it does about a run that was lost,
-//!   `scratch` what is left to remove; `retries` runs failed runs again;
+//!   `roll_forward` what it writes for one that had done its work, `scratch` what is left to remove; `retries` runs failed runs again;
 //! - `backfills`: asks for the runs of backfills;
 //! - `leader`: of all daemons that share a state one decides, and its writes are fenced by its epoch;
 //! - `ledger_sync`: keeps the status in the ledger in step with the event log (`follow` reads it page by page);
@@ -37,6 +37,7 @@ pub mod reconcile;
 mod recovery;
 pub mod retention;
 mod retries;
+mod roll_forward;
 pub mod schedules;
 mod scratch;
 pub mod sensors;

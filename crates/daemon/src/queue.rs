@@ -16,7 +16,7 @@ use catchment_core::reexecution::selected;
 use catchment_core::state::Command;
 use catchment_core::{EventKind, Level, NewEvent, Run, RunId, RunStatus};
 use catchment_instance::{InstanceError, Lease, Pool};
-use catchment_launchers::LaunchRequest;
+use catchment_launchers::{LaunchRequest, RunProcess, Stop};
 use catchment_model::Problem;
 use catchment_settings::config::{PoolGranularity, TagLimitValue};
 use catchment_settings::failpoint;
@@ -225,10 +225,17 @@ async fn launch(daemon: &Daemon, location: &LocationState, run_id: RunId) -> Res
     }
 }
 
-/// Where this cannot be written, the lease decides about the run, and the end of an own child is told anyway.
+/// Where this cannot be written, the lease decides about the run, and the end of an own child is told anyway. A process
+/// whose run was cancelled by force between its launch and this is ended.
 pub(crate) async fn note_process(daemon: &Daemon, lease: Lease, process: &str) {
-    if let Err(error) = daemon.context.instance.note_process(lease, process).await {
-        tracing::debug!(run_id = %lease.run_id, %error, "the process of the run was not noted");
+    match daemon.context.instance.note_process(lease, process).await {
+        Ok(_) => {}
+        Err(InstanceError::LeaseLost { .. }) => {
+            let Lease { run_id, epoch } = lease;
+            let process = RunProcess { run_id, epoch, handle: Some(process.to_owned()) };
+            daemon.launcher.stop(&process, Stop::Force).await;
+        }
+        Err(error) => tracing::debug!(run_id = %lease.run_id, %error, "the process of the run was not noted"),
     }
 }
 

@@ -5,18 +5,15 @@
 //! are all there is rolled forward. Each step can be repeated: whatever is cut off leaves a live run without a lease,
 //! which the next look takes over again.
 
-use std::collections::HashSet;
-
 use catchment_core::reexecution::from_failure;
 use catchment_core::state::Command;
-use catchment_core::{EventKind, Level, NewEvent, Run, RunStatus};
+use catchment_core::{Run, RunId, RunStatus};
 use catchment_instance::{InstanceError, Lease};
 use catchment_launchers::{RunProcess, Stop};
-use catchment_model::{Asset, Code, Problem};
-use serde_json::json;
+use catchment_model::{Code, Problem};
 
-use crate::Daemon;
 use crate::queue::note_process;
+use crate::{Daemon, roll_forward};
 
 /// Takes a run from its process and ends it: well, where the ledger holds all that it was to make; else as failed,
 /// or cancelled where that was asked for.
@@ -32,6 +29,22 @@ pub(crate) async fn take_over(daemon: &Daemon, run: &Run, why: &str) -> Result<(
 pub(crate) async fn end(daemon: &Daemon, run: &Run, problem: Problem) -> Result<(), Problem> {
     let why = problem.to_string();
     settle(daemon, run, &why, problem).await
+}
+
+/// Sees to it that the process of a run that was cancelled by force neither commits nor lives on. The cancel has raised
+/// the run's epoch already.
+pub(crate) async fn fence(daemon: &Daemon, run_id: RunId) -> Result<(), Problem> {
+    let Some(run) = daemon.context.instance.run(run_id).await? else { return Ok(()) };
+    let process = RunProcess { epoch: run.lease_epoch - 1, ..RunProcess::from(&run) };
+    // An epoch of 0 was never given out: the run was not launched.
+    if process.epoch < 1 {
+        return Ok(());
+    }
+    daemon.ledger.close_run(&run_id.to_string(), run.lease_epoch, daemon.context.now()).await?;
+    if daemon.launcher.stop(&process, Stop::Force).await {
+        tracing::info!(%run_id, "the process of the run that was cancelled by force was killed");
+    }
+    Ok(())
 }
 
 async fn settle(daemon: &Daemon, run: &Run, why: &str, problem: Problem) -> Result<(), Problem> {
@@ -53,7 +66,7 @@ async fn settle(daemon: &Daemon, run: &Run, why: &str, problem: Problem) -> Resu
         && nothing_else_is_left(daemon, run, &committed).await?;
     let command = if complete && run.status != RunStatus::Starting {
         tracing::warn!(run_id = id, why, "the run was lost after its last commit: it is completed from the ledger");
-        write_missing_events(daemon, lease, &assets, why).await?;
+        roll_forward::write_missing_events(daemon, run, lease, &assets, why).await?;
         Command::Succeed
     } else if run.status == RunStatus::Canceling {
         Command::Canceled
@@ -81,62 +94,6 @@ async fn nothing_else_is_left(daemon: &Daemon, run: &Run, committed: &[&str]) ->
         let is_committed = |asset: &String| committed.contains(&asset.as_str());
         step.is_some_and(|step| !step.assets.is_empty() && step.assets.iter().all(is_committed))
     }))
-}
-
-/// Writes the materialisations that the process was about to write when it ended.
-async fn write_missing_events(daemon: &Daemon, lease: Lease, assets: &[Asset], why: &str) -> Result<(), Problem> {
-    let past = daemon.run_events(lease.run_id).await?;
-    let made = past.iter().filter(|event| event.event.kind == EventKind::AssetMaterialization);
-    let written: HashSet<&str> = made.filter_map(|event| event.event.asset_key()).collect();
-    let now = daemon.context.now();
-    let event = |kind, step_key, level, message, data| NewEvent {
-        run_id: lease.run_id,
-        timestamp: now,
-        kind,
-        step_key,
-        level,
-        message,
-        data,
-    };
-    let mut events = vec![event(
-        EventKind::EngineEvent,
-        None,
-        Level::Warning,
-        format!("The run's process was lost ({why}) after all its outputs had been committed"),
-        serde_json::Value::Null,
-    )];
-    for asset in assets.iter().filter(|asset| !written.contains(asset.output.as_str())) {
-        events.push(event(
-            EventKind::AssetMaterialization,
-            Some(asset.output.clone()),
-            Level::Info,
-            format!("Materialized {} as {} version {}", asset.output, asset.dataset_id, asset.version),
-            json!({
-                "asset_key": asset.output,
-                "partition": asset.dataset_id,
-                "metadata": materialization(asset),
-            }),
-        ));
-    }
-    daemon.context.instance.append(&events, Some(lease)).await?;
-    Ok(())
-}
-
-/// What the event of a version says of it, under the names that the run's process gives.
-fn materialization(asset: &Asset) -> serde_json::Value {
-    json!({
-        "dataset_id": asset.dataset_id,
-        "version": asset.version,
-        "s3_key": asset.s3_key,
-        "mongodb_doc_id": asset.id,
-        "content_hash": asset.content_hash,
-        "bytes": asset.bytes,
-        "format": asset.format,
-        "crs": asset.crs,
-        "bounds": asset.bounds,
-        "rows": asset.metadata.feature_count,
-        "geometry_type": asset.metadata.geometry_type,
-    })
 }
 
 /// Finds, at the start of a daemon, the processes that its predecessor has started and not noted, and puts back the

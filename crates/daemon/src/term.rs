@@ -64,7 +64,7 @@ impl Term {
             Box::new(retention::Retention::new(context.clone())),
         ];
         if let Some(sync) = &context.ledger_sync {
-            tasks.push(Box::new(LedgerFollower::new(context.clone(), sync.clone())));
+            tasks.push(Box::new(LedgerFollower::new(daemon.clone(), sync.clone())));
         }
         Ok(tasks)
     }

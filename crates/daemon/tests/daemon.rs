@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use catchment_core::instigator::TickStatus;
 use catchment_core::state::Command;
-use catchment_core::{EventKind, RunStatus, tags};
+use catchment_core::{EventKind, Level, NewEvent, RunId, RunStatus, tags};
 use catchment_instance::TickFilter;
 use catchment_model::{Code, Status};
 use catchment_settings::{clock, wake};
 use support::location::Server;
-use support::{World, lives, pid_of, process, sensor, until};
+use support::{World, is_suspended, lives, pid_of, process, sensor, until};
 
 /// Not a test: what the processes that the tests start begin with.
 #[tokio::test]
@@ -109,12 +109,31 @@ async fn a_run_that_is_lost_after_its_last_commit_is_rolled_forward() {
     let world = World::new().await;
     let server = Server::start(&world).await;
     let daemon = world.daemon(&server.url);
+    let source = NewEvent {
+        run_id: RunId::NONE,
+        timestamp: clock::now(),
+        kind: EventKind::AssetMaterialization,
+        step_key: None,
+        level: Level::Info,
+        message: String::new(),
+        data: serde_json::json!({"asset_key": "source", "data_version": "s1"}),
+    };
+    world.instance.append(&[source], None).await.unwrap();
     world.put("a.json", "b1", "commit_and_crash");
     let run = world.run_in(RunStatus::Success).await;
     let made = world.events(&run, EventKind::AssetMaterialization).await;
     assert_eq!(made.len(), 1);
     assert_eq!(made[0].event.data["asset_key"], "raw_spatial_asset");
-    assert_eq!(made[0].event.data["metadata"]["version"], 1);
+    let data = &made[0].event.data;
+    assert_eq!(data["metadata"]["version"], serde_json::json!({"type": "int", "value": 1}));
+    assert_eq!(data["metadata"]["format"], serde_json::json!({"type": "text", "value": "geoparquet"}));
+    assert_eq!((&data["data_version"], &data["partition"]), (&"0".repeat(64).into(), &"parcels".into()));
+    assert_eq!(
+        (&data["code_version"], &data["input_data_versions"]),
+        (&"7".into(), &serde_json::json!({"source": "s1"}))
+    );
+    let record = world.instance.assets(&["raw_spatial_asset".to_owned()], None, 1).await.unwrap().pop().unwrap();
+    assert_eq!(record.data_version, Some("0".repeat(64)));
     daemon.stop().await;
 }
 
@@ -130,6 +149,39 @@ async fn a_suspended_run_loses_its_lease_and_commits_nothing() {
     until("the process's end", async || (!lives(&pid)).then_some(())).await;
     assert!(world.ledger.run_assets(&run.run_id.to_string()).await.unwrap().is_empty());
     daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspended_run_that_is_cancelled_by_force_is_killed_and_can_commit_nothing() {
+    for daemon_is_away in [false, true] {
+        let world = World::new().await;
+        let server = Server::start(&world).await;
+        let mut daemon = Some(world.daemon(&server.url));
+        world.put("a.json", "b1", "suspend");
+        let run = world.run_in(RunStatus::Started).await;
+        let run = until("the process's pid", async || {
+            world.instance.run(run.run_id).await.unwrap().filter(|run| run.process.is_some())
+        })
+        .await;
+        let (id, pid) = (run.run_id.to_string(), pid_of(&run));
+        until("the suspended process", async || is_suspended(&pid).then_some(())).await;
+        if daemon_is_away {
+            daemon.take().unwrap().stop().await;
+        }
+        let canceled =
+            world.instance.command(run.run_id, Command::ForceCancel, None, None, clock::now()).await.unwrap();
+        assert_eq!(canceled.status, RunStatus::Canceled);
+        if daemon_is_away {
+            assert!(lives(&pid));
+            daemon = Some(world.daemon(&server.url));
+        }
+        wake::wake(&world.home.daemon_socket());
+        until("the process's end", async || (!lives(&pid)).then_some(())).await;
+        let doc = world.ledger.run_doc(&id).await.unwrap().unwrap();
+        assert_eq!(doc.lease_epoch, canceled.lease_epoch, "a commit under the old epoch is refused");
+        assert!(world.ledger.run_assets(&id).await.unwrap().is_empty());
+        daemon.unwrap().stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

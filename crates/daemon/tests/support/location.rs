@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
-use catchment_core::definitions::{JobSpec, LocationSnapshot, SensorSpec, StepSpec};
+use catchment_core::definitions::{AssetSpec, JobSpec, LocationSnapshot, SensorSpec, StepSpec};
 use catchment_core::sensor::{AddPartitions, Claim, ClaimKey, ClaimOutcome, Rejection, RunRequest, SensorResult};
 use catchment_instance::SharedInstance;
 use catchment_ledger::{SharedLedger, new_id};
@@ -102,6 +102,13 @@ impl CodeLocation for Location {
                     ..StepSpec::default()
                 }],
                 ..JobSpec::default()
+            }],
+            assets: vec![AssetSpec {
+                key: "raw_spatial_asset".into(),
+                deps: vec!["source".into()],
+                step: "raw_spatial_asset".into(),
+                code_version: Some("7".into()),
+                ..AssetSpec::default()
             }],
             sensors: vec![SensorSpec {
                 name: SENSOR.into(),

@@ -174,3 +174,8 @@ pub(crate) fn pid_of(run: &Run) -> String {
 pub(crate) fn lives(pid: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"))
 }
+
+/// Whether a process is stopped (SIGSTOP).
+pub(crate) fn is_suspended(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T"))
+}

@@ -120,6 +120,7 @@ pub(super) fn state_event(run_id: RunId, kind: EventKind, command: &Command, tim
     };
     let (level, data) = match command {
         Command::Fail(problem) => (Level::Error, serde_json::json!({ "problem": problem })),
+        Command::ForceCancel => (Level::Info, serde_json::json!({ "forced": true })),
         _ => (Level::Info, serde_json::Value::Null),
     };
     NewEvent { run_id, timestamp, kind, step_key: None, level, message, data }

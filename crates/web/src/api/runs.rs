@@ -193,6 +193,10 @@ async fn cancel(
     let before = find(&app, id).await?;
     let command = if asked.force { Command::ForceCancel } else { Command::Cancel };
     let run = app.instance().command(id, command, None, None, clock::now()).await?;
+    if asked.force && before.launched_at.is_some() {
+        // The daemon does this too, and kills the process; until then nothing more may be committed.
+        app.ledger().close_run(&id.to_string(), run.lease_epoch, clock::now()).await?;
+    }
     let details = json!({"status": before.status.as_str(), "force": asked.force});
     app.record("run.cancel", "run", &id.to_string(), details).await?;
     wake::wake_for_runs(&app.home().daemon_socket());
