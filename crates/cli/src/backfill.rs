@@ -5,6 +5,7 @@ use catchment_web::views::{BackfillList, BackfillView, ChangedKeys, PartitionKey
 use serde_json::json;
 
 use crate::args::{BackfillCommand, PartitionCommand};
+use crate::dataset::segment;
 use crate::definitions::{config, tags};
 use crate::{Context, humane};
 
@@ -18,7 +19,7 @@ pub(crate) async fn backfill(command: BackfillCommand, context: &Context) -> Res
             let list: BackfillList = api.get("/backfills", &query).await?;
             return context.show(&list, print);
         }
-        BackfillCommand::Show { id } => api.get(&format!("/backfills/{id}"), &[]).await?,
+        BackfillCommand::Show { id } => api.get(&format!("/backfills/{}", segment(&id)), &[]).await?,
         BackfillCommand::Create(args) => {
             let body = json!({
                 "job": args.job, "selection": args.selection, "location": args.place.location,
@@ -28,9 +29,9 @@ pub(crate) async fn backfill(command: BackfillCommand, context: &Context) -> Res
             });
             api.post("/backfills", &body).await?
         }
-        BackfillCommand::Pause { id } => api.post(&format!("/backfills/{id}/pause"), &json!({})).await?,
-        BackfillCommand::Resume { id } => api.post(&format!("/backfills/{id}/resume"), &json!({})).await?,
-        BackfillCommand::Cancel { id } => api.post(&format!("/backfills/{id}/cancel"), &json!({})).await?,
+        BackfillCommand::Pause { id } => api.post(&format!("/backfills/{}/pause", segment(&id)), &json!({})).await?,
+        BackfillCommand::Resume { id } => api.post(&format!("/backfills/{}/resume", segment(&id)), &json!({})).await?,
+        BackfillCommand::Cancel { id } => api.post(&format!("/backfills/{}/cancel", segment(&id)), &json!({})).await?,
     };
     context.show(&view, |view| {
         humane::facts(&[
@@ -92,7 +93,7 @@ pub(crate) async fn partition(command: PartitionCommand, context: &Context) -> R
         PartitionCommand::List { name: Some(name), asset, place } => {
             let mut query = place.query();
             query.extend(asset.map(|asset| ("asset", asset)));
-            let keys: PartitionKeys = api.get(&format!("/partitions/{name}"), &query).await?;
+            let keys: PartitionKeys = api.get(&format!("/partitions/{}", segment(&name)), &query).await?;
             context.show(&keys, |keys| {
                 for key in &keys.keys {
                     println!("{}{}", key.key, key.status.as_ref().map(|s| format!("  {s}")).unwrap_or_default());
@@ -104,12 +105,12 @@ pub(crate) async fn partition(command: PartitionCommand, context: &Context) -> R
         }
         PartitionCommand::Add { name, keys, place } => {
             let body = json!({"keys": keys, "location": place.location});
-            let changed: ChangedKeys = api.post(&format!("/partitions/{name}"), &body).await?;
+            let changed: ChangedKeys = api.post(&format!("/partitions/{}", segment(&name)), &body).await?;
             context.show(&changed, |changed| println!("{} of {} keys are new", changed.changed.len(), keys.len()))
         }
         PartitionCommand::Delete { name, keys, place } => {
             let body = json!({"keys": keys, "location": place.location});
-            let changed: ChangedKeys = api.delete_with(&format!("/partitions/{name}"), &body).await?;
+            let changed: ChangedKeys = api.delete_with(&format!("/partitions/{}", segment(&name)), &body).await?;
             context.show(&changed, |changed| println!("{} of {} keys are gone", changed.changed.len(), keys.len()))
         }
     }

@@ -51,14 +51,15 @@ pub(crate) async fn carry_out(command: DatasetCommand, context: &Context) -> Res
     }
 }
 
-/// A text as one segment of an address: what is not unreserved (RFC 3986, 2.3) is escaped.
+/// A text as one segment of an address: what is not unreserved (RFC 3986, 2.3) is escaped. `.` and `..` are no segments
+/// even when escaped (the URL Standard, 4.5, resolves `%2E%2E` too): they are escaped twice, which nothing is named.
 pub(crate) fn segment(text: &str) -> String {
     let mut out = String::new();
+    if matches!(text, "." | "..") {
+        return text.replace('.', "%252E");
+    }
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric()
-            || b"-_~".contains(&byte)
-            || (byte == b'.' && !text.trim_matches('.').is_empty())
-        {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));
@@ -173,6 +174,8 @@ mod tests {
     fn a_name_stays_one_segment_of_an_address() {
         assert_eq!(segment("parcels_v1.2-x"), "parcels_v1.2-x");
         assert_eq!(segment("a/b?c ü"), "a%2Fb%3Fc%20%C3%BC");
-        assert_eq!(segment(".."), "%2E%2E");
+        assert_eq!(segment(".."), "%252E%252E");
+        let address = reqwest::Url::parse(&format!("http://h/keys/{}", segment(".."))).unwrap();
+        assert_eq!(address.path(), "/keys/%252E%252E");
     }
 }

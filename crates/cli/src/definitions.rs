@@ -8,6 +8,7 @@ use catchment_web::views::{AssetDefinition, AssetDefinitionList, CheckList, Chec
 use serde_json::{Map, Value, json};
 
 use crate::args::{AssetCommand, CheckCommand, InLocation, JobCommand, RunArgs};
+use crate::dataset::segment;
 use crate::{Context, humane, report};
 
 /// Carries a command under `catchment asset` out; answers the exit code.
@@ -21,7 +22,7 @@ pub(crate) async fn asset(command: AssetCommand, context: &Context) -> Result<u8
             context.show(&list, print_assets).map(|()| 0)
         }
         AssetCommand::Show { key, place } => {
-            let asset: AssetDefinition = api.get(&format!("/assets/{key}"), &place.query()).await?;
+            let asset: AssetDefinition = api.get(&format!("/assets/{}", segment(&key)), &place.query()).await?;
             context.show(&asset, print_asset).map(|()| 0)
         }
         AssetCommand::Materialize { selection, run } => {
@@ -43,7 +44,7 @@ pub(crate) async fn job(command: JobCommand, context: &Context) -> Result<u8, Pr
         JobCommand::Launch { name, steps, run } => {
             let mut body = run.body()?;
             body.insert("steps".into(), json!(steps));
-            launched(context, &format!("/jobs/{name}/launch"), body, run.wait).await
+            launched(context, &format!("/jobs/{}/launch", segment(&name)), body, run.wait).await
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::args::{CursorCommand, InstigatorCommand};
 use crate::client::Api;
+use crate::dataset::segment;
 use crate::{Context, humane};
 
 /// How long an evaluation is waited for.
@@ -24,7 +25,7 @@ pub(crate) async fn carry_out(kind: &str, command: InstigatorCommand, context: &
     };
     let status = async |name: &str, status: &str, location: Option<String>| {
         let body = json!({"status": status, "location": location});
-        let view: InstigatorView = api.post(&format!("{base}/{name}/status"), &body).await?;
+        let view: InstigatorView = api.post(&format!("{base}/{}/status", segment(&name)), &body).await?;
         context.show(&view, one)
     };
     match command {
@@ -38,12 +39,12 @@ pub(crate) async fn carry_out(kind: &str, command: InstigatorCommand, context: &
         InstigatorCommand::Ticks { name, limit, place } => {
             let mut query = place.query();
             query.push(("limit", limit.to_string()));
-            let list: TickList = api.get(&format!("{base}/{name}/ticks"), &query).await?;
+            let list: TickList = api.get(&format!("{base}/{}/ticks", segment(&name)), &query).await?;
             context.show(&list, |list| print_ticks(&list.ticks))
         }
         InstigatorCommand::Tick { name, dry_run: true, cursor, place } => {
             let body = json!({"cursor": cursor, "location": place.location});
-            let result: DryRun = api.post(&format!("{base}/{name}/dry-run"), &body).await?;
+            let result: DryRun = api.post(&format!("{base}/{}/dry-run", segment(&name)), &body).await?;
             context.show(&result, print_dry_run)?;
             result.problem.map_or(Ok(()), Err)
         }
@@ -53,7 +54,7 @@ pub(crate) async fn carry_out(kind: &str, command: InstigatorCommand, context: &
         }
         InstigatorCommand::Cursor(CursorCommand::Set { name, cursor, place }) => {
             let body = json!({"cursor": cursor, "location": place.location});
-            let view: InstigatorView = api.post(&format!("{base}/{name}/cursor"), &body).await?;
+            let view: InstigatorView = api.post(&format!("{base}/{}/cursor", segment(&name)), &body).await?;
             context.show(&view, |view| {
                 println!("{} {} stands at {}", view.kind, view.name, humane::or_dash(view.cursor.clone()));
             })
@@ -83,11 +84,11 @@ async fn tick(
     let before = view.last_tick.as_ref().map_or(0, |tick| tick.id);
     // Saying again that it runs gives the daemon the hint to look.
     let body = json!({"status": view.status, "location": view.location});
-    let _: InstigatorView = api.post(&format!("{base}/{name}/status"), &body).await?;
+    let _: InstigatorView = api.post(&format!("{base}/{}/status", segment(name)), &body).await?;
     let deadline = clock::monotonic() + TICKS_WITHIN;
     loop {
         let query = [("limit", "1".to_owned()), ("location", view.location.clone())];
-        let list: TickList = api.get(&format!("{base}/{name}/ticks"), &query).await?;
+        let list: TickList = api.get(&format!("{base}/{}/ticks", segment(&name)), &query).await?;
         if let Some(tick) = list.ticks.into_iter().find(|tick| tick.id > before && tick.status != "STARTED") {
             return Ok(tick);
         }

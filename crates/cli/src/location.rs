@@ -8,6 +8,7 @@ use catchment_web::views::{LocationList, LocationView};
 use serde_json::json;
 
 use crate::args::LocationCommand;
+use crate::dataset::segment;
 use crate::{Context, humane};
 
 /// How long a code location may take to load.
@@ -25,7 +26,7 @@ pub(crate) async fn carry_out(command: LocationCommand, context: &Context) -> Re
             context.show(&list, print)
         }
         LocationCommand::Reload { name } => {
-            let before: LocationView = api.post(&format!("/locations/{name}/reload"), &json!({})).await?;
+            let before: LocationView = api.post(&format!("/locations/{}/reload", segment(&name)), &json!({})).await?;
             let deadline = clock::monotonic() + LOADS_WITHIN;
             let broken_until = clock::monotonic() + BROKEN_WITHIN;
             loop {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::args::{AlertCommand, InstanceCommand, PoolCommand};
+use crate::dataset::segment;
 use crate::{Context, humane};
 
 /// Carries a command under `catchment pool` out.
@@ -13,7 +14,9 @@ pub(crate) async fn pool(command: PoolCommand, context: &Context) -> Result<(), 
     let api = context.api()?;
     let list: PoolList = match command {
         PoolCommand::List => api.get("/pools", &[]).await?,
-        PoolCommand::Set { name, limit } => api.post(&format!("/pools/{name}"), &json!({"limit": limit})).await?,
+        PoolCommand::Set { name, limit } => {
+            api.post(&format!("/pools/{}", segment(&name)), &json!({"limit": limit})).await?
+        }
     };
     context.show(&list, |list| {
         if list.pools.is_empty() {

@@ -180,3 +180,40 @@ fn commands_find_the_server_of_the_home_and_its_token() {
     assert_eq!(outcome("the daemon lives"), Some("failed".into()));
     assert_ne!(doctor.status.code(), Some(0));
 }
+
+#[test]
+fn names_with_signs_of_an_address_reach_the_server_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (name, escaped) = ("a#b?c/../d", "a%23b%3Fc%2F..%2Fd");
+    for (arguments, path) in [
+        (vec!["asset", "show", name], "assets/{}"),
+        (vec!["job", "launch", name], "jobs/{}/launch"),
+        (vec!["location", "reload", name], "locations/{}/reload"),
+        (vec!["sensor", "start", name], "instigators/sensor/{}/status"),
+        (vec!["sensor", "ticks", name], "instigators/sensor/{}/ticks"),
+        (vec!["schedule", "tick", name, "--dry-run"], "instigators/schedule/{}/dry-run"),
+        (vec!["sensor", "cursor", "set", name, "x"], "instigators/sensor/{}/cursor"),
+        (vec!["backfill", "show", name], "backfills/{}"),
+        (vec!["backfill", "pause", name], "backfills/{}/pause"),
+        (vec!["partition", "list", name], "partitions/{}"),
+        (vec!["partition", "delete", name, "k"], "partitions/{}"),
+        (vec!["pool", "set", name, "1"], "pools/{}"),
+        (vec!["pool", "set", "..", "1"], "pools/%252E%252E"),
+    ] {
+        let mut child = command(folder.path(), &["--url", &url])
+            .args(&arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        drop(stream);
+        child.wait().unwrap();
+        let asked = line.split(' ').nth(1).unwrap().split('?').next().unwrap().to_owned();
+        assert_eq!(asked, format!("/api/v1/{}", path.replace("{}", escaped)), "{arguments:?}");
+    }
+}
