@@ -64,10 +64,10 @@ pub(crate) async fn run(args: DevArgs, environment: &Environment, json: bool) ->
     view::ready(&home, &started.endpoints, &started.locations, began.elapsed(), json);
     // After the ready line: what is weaker than it should be is said loudly, but nobody waits for the answer.
     task::spawn("worker's sandbox", async { doctor::worker_problems().await.iter().for_each(view::weaker) });
-    let supervised = service::supervise(&mut services, &mut stop).await;
+    service::supervise(&mut services, stop.asked()).await;
     view::stopping(json);
     service::stop_all(services).await;
-    supervised
+    Ok(())
 }
 
 /// Waits for what an earlier `catchment dev` of this home had started: where that was killed, they have been told to stop,

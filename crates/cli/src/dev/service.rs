@@ -1,7 +1,7 @@
 //! The supervised processes: started, restarted, stopped.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catchment_locations::service::{Service as Process, Spec};
 use catchment_model::{Code, Problem};
@@ -12,11 +12,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{STOP_WITHIN, view};
 use crate::process::LocationLine;
 
+/// A process that has served for so long had started well.
+const STEADY: Duration = Duration::from_secs(5);
+
 /// A process that runs.
 #[derive(Debug)]
 pub(super) struct Service {
     spec: Spec,
     process: Process,
+    ready_at: Instant,
+    /// How often in a row it could not be started, or ended soon after it was.
     failures: u32,
 }
 
@@ -62,7 +67,8 @@ impl Stop {
         Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
-    async fn asked(&mut self) {
+    /// Waits for one of them.
+    pub(super) async fn asked(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -74,7 +80,7 @@ impl Service {
     /// Starts the process and waits for its ready line.
     pub(super) async fn start(spec: Spec) -> Result<Self, Problem> {
         let process = Process::start(&spec, heard).await?;
-        Ok(Self { spec, process, failures: 0 })
+        Ok(Self { spec, process, ready_at: clock::monotonic(), failures: 0 })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -89,6 +95,26 @@ impl Service {
     pub(super) fn locations(&self) -> Vec<LocationLine> {
         let lines = self.process.ready().more.get("locations").cloned();
         lines.and_then(|lines| serde_json::from_value(lines).ok()).unwrap_or_default()
+    }
+
+    /// Starts it again each time that it ends, later after each failure.
+    async fn watch(&mut self) {
+        loop {
+            let status = self.process.ended().await;
+            view::died(self.name(), &status);
+            let ended = clock::monotonic();
+            self.failures = failures_after(ended - self.ready_at, self.failures);
+            loop {
+                tokio::time::sleep(pause(self.failures)).await;
+                match self.restart().await {
+                    Ok(()) => break view::restarted(self.name(), self.address(), ended.elapsed()),
+                    Err(problem) => {
+                        self.failures = self.failures.saturating_add(1);
+                        view::not_restarted(self.name(), &problem);
+                    }
+                }
+            }
+        }
     }
 
     /// Starts it again where it was: on the port that others know.
@@ -106,42 +132,25 @@ impl Service {
     }
 }
 
-/// Watches the services until a stop is asked for; each that ends is started again, later after each failure.
-pub(super) async fn supervise(services: &mut [Service], stop: &mut Stop) -> Result<(), Problem> {
-    loop {
-        let ended = {
-            let waits =
-                services.iter_mut().enumerate().map(|(i, s)| Box::pin(async move { (i, s.process.ended().await) }));
-            tokio::select! {
-                () = stop.asked() => return Ok(()),
-                ((index, status), _, _) = futures::future::select_all(waits) =>
-                    (index, status),
-            }
-        };
-        let (index, status) = ended;
-        let Some(service) = services.get_mut(index) else { continue };
-        view::died(service.name(), &status);
-        let began = clock::monotonic();
-        loop {
-            let pause = Duration::from_millis(50).saturating_mul(1 << service.failures.min(8));
-            if service.failures > 0 {
-                tokio::select! {
-                    () = stop.asked() => return Ok(()),
-                    () = tokio::time::sleep(pause) => {}
-                }
-            }
-            match service.restart().await {
-                Ok(()) => {
-                    view::restarted(service.name(), service.address(), began.elapsed());
-                    service.failures = service.failures.saturating_sub(1);
-                    break;
-                }
-                Err(problem) => {
-                    service.failures = service.failures.saturating_add(1);
-                    view::not_restarted(service.name(), &problem);
-                }
-            }
-        }
+/// Watches the services until a stop is asked for; each that ends is started again, whatever becomes of the others.
+pub(super) async fn supervise(services: &mut [Service], stop: impl Future<Output = ()>) {
+    let watched = services.iter_mut().map(Service::watch);
+    tokio::select! {
+        () = stop => {}
+        _ = futures::future::join_all(watched) => {}
+    }
+}
+
+/// How often in a row a process has failed now that it ended after so long.
+fn failures_after(lived: Duration, before: u32) -> u32 {
+    if lived < STEADY { before.saturating_add(1) } else { 0 }
+}
+
+/// How long to wait before a start: not at all for a process that had worked well.
+fn pause(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        some => Duration::from_millis(50).saturating_mul(1 << some.min(8)),
     }
 }
 
@@ -149,5 +158,59 @@ pub(super) async fn supervise(services: &mut [Service], stop: &mut Stop) -> Resu
 pub(super) async fn stop_all(services: Vec<Service>) {
     for service in services.into_iter().rev() {
         service.process.stop(STOP_WITHIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::{STEADY, Service, failures_after, pause, supervise};
+    use catchment_locations::service::Spec;
+    use catchment_settings::clock;
+
+    #[test]
+    fn a_process_that_ends_soon_after_its_start_is_started_later_each_time() {
+        let mut failures = 0;
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            failures = failures_after(Duration::from_millis(10), failures);
+            pauses.push(pause(failures));
+        }
+        assert!(pauses.is_sorted() && pauses[0] >= Duration::from_millis(100), "{pauses:?}");
+        assert!(pauses[11] >= Duration::from_secs(10), "{pauses:?}");
+        assert_eq!(pause(failures_after(STEADY, failures)), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_cannot_be_restarted_disturbs_no_other_and_no_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = |name: &str, script: &str| Spec {
+            name: name.to_owned(),
+            program: PathBuf::from("/bin/sh"),
+            arguments: vec!["-c".to_owned(), script.to_owned()],
+            environment: vec![("HERE".to_owned(), folder.path().display().to_string())],
+            log: folder.path().join(name),
+        };
+        let ready = r#"echo '{"ready": true, "address": "a"}'"#;
+        // Started once, it never becomes ready again.
+        let stuck = format!("if [ -e $HERE/once ]; then exec sleep 600; fi; touch $HERE/once; {ready}");
+        let brief = format!("echo . >> $HERE/starts; {ready}");
+        let mut services = vec![
+            Service::start(spec("stuck", &stuck)).await.unwrap(),
+            Service::start(spec("brief", &brief)).await.unwrap(),
+        ];
+        let starts = folder.path().join("starts");
+        let began = clock::monotonic();
+        let several = async {
+            while std::fs::read_to_string(&starts).unwrap().lines().count() < 4 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        supervise(&mut services, several).await;
+        // Three pauses lie between four starts, and nobody has waited for the one that is stuck.
+        let took = began.elapsed();
+        assert!(took >= pause(1) + pause(2) + pause(3) && took < Duration::from_secs(15), "{took:?}");
     }
 }
