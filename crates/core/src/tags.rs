@@ -26,6 +26,10 @@ pub const ROOT_RUN_ID: &str = "dagster/root_run_id";
 pub const SYSTEM_PREFIX: &str = "dagster/";
 /// The prefix of tags that belong to the system and are not shown.
 pub const HIDDEN_PREFIX: &str = ".dagster/";
+/// The prefix of tags that this orchestrator gives a meaning of its own, such as for whom a run works.
+pub const OWN_PREFIX: &str = "catchment/";
+/// How a run is kept apart from others, in Dagster; here each run has a process of its own whatever it says.
+pub const ISOLATION: &str = "dagster/isolation";
 /// The prefix of a multi-dimensional partition's tags, followed by the dimension.
 pub const PARTITION_DIMENSION_PREFIX: &str = "dagster/partition/";
 /// The first key of a run over a range of partitions.

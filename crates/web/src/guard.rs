@@ -14,6 +14,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use catchment_model::{Code, Problem};
+use catchment_settings::task;
 use http::{HeaderMap, Method, header};
 
 use crate::App;
@@ -38,14 +39,29 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
     if let Err(problem) = asked.check(token) {
         return ApiError(problem).into_response();
     }
-    match tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError(
-            Problem::new(Code::Unavailable, format!("no answer within {} s", ANSWER_WITHIN.as_secs()))
-                .remedy("try again; `catchment doctor` says what is slow or missing"),
-        )
-        .into_response(),
+    let late = |remedy| {
+        let what = format!("no answer within {} s", ANSWER_WITHIN.as_secs());
+        ApiError(Problem::new(Code::Unavailable, what).remedy(remedy)).into_response()
+    };
+    if reads(request.method()) {
+        let answered = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await;
+        return answered.unwrap_or_else(|_| late("try again; `catchment doctor` says what is slow or missing"));
     }
+    // A change goes on to its end, with its entry in the activity log, where the client goes away or the time is up.
+    let change = task::spawn("change", next.run(request));
+    match tokio::time::timeout(ANSWER_WITHIN, change).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(broken)) => {
+            let problem = Problem::new(Code::Bug, "the work on a request broke off").cause(broken.to_string());
+            ApiError(problem).into_response()
+        }
+        Err(_) => late("it may still be carried out: see `/api/v1/activity` before you ask again"),
+    }
+}
+
+/// Whether a method changes nothing.
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// What a decision rests on.
@@ -67,7 +83,7 @@ impl Asked<'_> {
                 .place(format!("Host: {host}"))
                 .remedy("ask for http://127.0.0.1 or http://localhost, or bind it to another address with --listen"));
         }
-        let reads = matches!(*self.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let reads = reads(self.method);
         if reads && matches!(self.path, "/healthz" | "/readyz") {
             return Ok(());
         }

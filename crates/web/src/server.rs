@@ -105,14 +105,14 @@ impl App {
         }))
     }
 
-    /// Writes into the activity log what was just changed through the API.
+    /// Writes into the activity log what was just changed through the API. The change holds even where this fails.
     pub(crate) async fn record(
         &self,
         action: &str,
         resource_type: &str,
         resource_id: &str,
         details: serde_json::Value,
-    ) -> Result<(), Problem> {
+    ) {
         let now = clock::now();
         let entry = ActivityLog {
             id: catchment_ledger::new_id(now),
@@ -124,8 +124,9 @@ impl App {
             details: details.as_object().cloned().unwrap_or_default(),
             event_key: None,
         };
-        self.ledger().log_activity(entry).await?;
-        Ok(())
+        if let Err(error) = self.ledger().log_activity(entry).await {
+            tracing::error!(action, resource_type, resource_id, %error, "a change is not in the activity log");
+        }
     }
 
     pub(crate) fn openapi(&self) -> bytes::Bytes {

@@ -2,6 +2,7 @@
 //!
 //! Times are RFC 3339 in UTC; coordinates are in the order x, y.
 
+mod history;
 mod installation;
 mod orchestrator;
 
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use history::{CheckExecutionList, CheckExecutionView, EvaluationList, EvaluationView, Freshness, Wiped};
 pub use installation::{Health, InstanceView, KeyList, KeyView, NewKey, PartHealth, WorkLine};
 pub use orchestrator::{
     AlertList, AlertView, AssetDefinition, AssetDefinitionList, BackfillList, BackfillView, ChangedKeys, CheckList,

@@ -16,7 +16,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::find::{Known, defining};
-use super::launch::{check_config, check_tags, selected};
+use super::launch::selected;
+use super::launchable::{check_config, check_tags};
 use crate::App;
 use crate::endpoint::{Endpoint, Verb};
 use crate::error::{ApiError, ApiResult, invalid, not_found};
@@ -189,7 +190,7 @@ async fn create(State(app): State<App>, Payload(asked): Payload<Ask>) -> ApiResu
         description: None,
     };
     let backfill = app.instance().request_backfill(request, clock::now()).await?;
-    app.record("backfill.create", "backfill", &backfill.request.id.to_string(), json!({})).await?;
+    app.record("backfill.create", "backfill", &backfill.request.id.to_string(), json!({})).await;
     wake::wake(&app.home().daemon_socket());
     Ok(Json(view(&backfill)))
 }
@@ -295,7 +296,7 @@ async fn change(app: &App, id: &str, from: &[BackfillStatus], to: BackfillStatus
                 Err(InstanceError::Changed(_)) => continue,
                 Err(error) => return Err(error.into()),
             };
-            app.record("backfill.status", "backfill", id, json!({"status": to.as_str()})).await?;
+            app.record("backfill.status", "backfill", id, json!({"status": to.as_str()})).await;
             wake::wake(&app.home().daemon_socket());
         }
         return Ok(Json(view(&backfill)));

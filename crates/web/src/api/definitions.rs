@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::asset_history;
 use super::find::{defining, locations};
 use crate::App;
 use crate::endpoint::{Endpoint, Verb};
@@ -102,6 +103,8 @@ fn view(asset: &AssetSpec, location: &str, record: Option<&AssetRecord>) -> Asse
         in_progress: record.and_then(|record| Some(record.in_progress?.to_string())),
         data_version: record.and_then(|record| record.data_version.clone()),
         partition_counts: None,
+        freshness: None,
+        evaluation: None,
         checks: Vec::new(),
         definition: None,
     }
@@ -138,6 +141,12 @@ async fn asset(
             ("materializing", counts.materializing),
         ];
         view.partition_counts = Some(named.into_iter().map(|(name, count)| (name.to_owned(), count)).collect());
+    }
+    if asset.freshness.is_some() {
+        view.freshness = Some(asset_history::freshness(&app, &key).await?);
+    }
+    if asset.automation.is_some() {
+        view.evaluation = asset_history::newest_evaluation(&app, &key).await?;
     }
     view.definition = Some(json!(asset));
     Ok(Json(view))

@@ -238,7 +238,7 @@ async fn set_status(
     let (known, instigator) = find(&app, &kind, &name, asked.location.as_deref()).await?;
     let by_default = spec(&known, &instigator).is_some_and(|spec| spec.running_by_default());
     app.instance().set_status(&instigator, status, status.runs(by_default), clock::now()).await?;
-    app.record("instigator.status", &kind, &instigator.to_string(), json!({"status": status.as_str()})).await?;
+    app.record("instigator.status", &kind, &instigator.to_string(), json!({"status": status.as_str()})).await;
     wake::wake(&app.home().daemon_socket());
     answer(&app, &known, &instigator).await
 }
@@ -253,7 +253,7 @@ async fn set_cursor(
         return Err(invalid("a schedule has no cursor of its own", name, "stop it and start it again"));
     }
     app.instance().set_cursor(&instigator, asked.cursor.as_deref(), clock::now()).await?;
-    app.record("instigator.cursor", &kind, &instigator.to_string(), json!({"cursor": asked.cursor})).await?;
+    app.record("instigator.cursor", &kind, &instigator.to_string(), json!({"cursor": asked.cursor})).await;
     wake::wake(&app.home().daemon_socket());
     answer(&app, &known, &instigator).await
 }

@@ -66,12 +66,12 @@ async fn add(State(app): State<App>, Payload(new): Payload<NewKey>) -> ApiResult
     }
     let key = with_file(&app, move |path| keys::add(path, &new.name, role)).await?;
     let details = json!({"role": role.to_string(), "access_key": key.access_key});
-    app.record("s3_key.add", "s3_key", &key.name, details).await?;
+    app.record("s3_key.add", "s3_key", &key.name, details).await;
     Ok(Json(view(key, true)))
 }
 
 async fn revoke(State(app): State<App>, Path(name): Path<String>) -> ApiResult<Json<KeyView>> {
     let key = with_file(&app, move |path| keys::revoke(path, &name)).await?;
-    app.record("s3_key.revoke", "s3_key", &key.name, json!({"access_key": key.access_key})).await?;
+    app.record("s3_key.revoke", "s3_key", &key.name, json!({"access_key": key.access_key})).await;
     Ok(Json(view(key, false)))
 }

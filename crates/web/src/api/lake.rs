@@ -75,7 +75,7 @@ async fn verify(State(app): State<App>, Payload(body): Payload<VerifyBody>) -> A
     let lake = Lake::new(app.lake_store()?, app.ledger().clone());
     let options = VerifyOptions { repair: body.repair, quick: body.quick, ..VerifyOptions::default() };
     if body.repair {
-        app.record("lake.repair", "lake", lake.store().bucket(), json!({"quick": body.quick})).await?;
+        app.record("lake.repair", "lake", lake.store().bucket(), json!({"quick": body.quick})).await;
     }
     Ok(work(move |tell| async move {
         let report = lake.verify(options, &|progress| tell.progress(progress)).await?;
@@ -96,7 +96,7 @@ async fn gc(State(app): State<App>, Payload(body): Payload<GcBody>) -> ApiResult
         if !options.dry_run {
             let details =
                 json!({"objects": report.removed.len(), "bytes": report.bytes, "grace_s": options.grace.as_secs()});
-            app.record("lake.gc", "lake", lake.store().bucket(), details).await?;
+            app.record("lake.gc", "lake", lake.store().bucket(), details).await;
         }
         Ok(json!({
             "dry_run": options.dry_run,

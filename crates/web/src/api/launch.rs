@@ -4,26 +4,21 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use catchment_core::definitions::{ASSET_JOB, JobSpec};
-use catchment_core::partitions::PartitionContext;
+use catchment_core::definitions::{ASSET_JOB, LocationSnapshot};
 use catchment_core::rerun::{Strategy, rerun};
 use catchment_core::{Event, NewRun, RunId, Selection, tags};
-use catchment_model::{Code, Problem};
 use catchment_settings::{clock, wake};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::find::{Known, defining, locations};
+use super::launchable::{check_config, check_partition, check_selection, check_tags};
 use crate::App;
 use crate::endpoint::{Endpoint, Verb};
 use crate::error::{ApiError, ApiResult, invalid};
 use crate::extract::{Payload, run_id};
 use crate::views::RunView;
-
-/// Reserved tags that users may set.
-const USERS_OWN: &[&str] =
-    &[tags::PRIORITY, tags::MAX_RETRIES, tags::RETRY_STRATEGY, tags::MAX_RUNTIME, tags::RETRY_ON_STEP_FAILURE];
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     use Verb::Post;
@@ -38,7 +33,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::json::<RunView, _, _>(
             Post,
             "/api/v1/materializations",
-            "Puts a run that makes the selected assets into the queue",
+            "Puts a run that makes the selected assets, or evaluates the named checks, into the queue",
             materialize,
         )
         .body::<Materialize>(),
@@ -61,8 +56,8 @@ struct Launch {
     /// Run config.
     #[serde(default)]
     run_config: Value,
-    /// Tags. Of those that begin with `dagster/`, only priority, max_retries, retry_strategy, max_runtime and
-    /// retry_on_asset_or_op_failure may be set.
+    /// Tags. Of those that begin with `dagster/`, only priority, max_retries, retry_strategy, max_runtime,
+    /// retry_on_asset_or_op_failure and isolation may be set; none that begins with `catchment/`.
     #[serde(default)]
     tags: BTreeMap<String, String>,
     /// The partition.
@@ -70,6 +65,9 @@ struct Launch {
     /// Only these steps.
     #[serde(default)]
     steps: Vec<String>,
+    /// Only these checks, as `asset:check`.
+    #[serde(default)]
+    checks: Vec<String>,
 }
 
 async fn job(
@@ -79,7 +77,7 @@ async fn job(
 ) -> ApiResult<Json<RunView>> {
     let what = format!("job `{name}`");
     let known = defining(&app, asked.location.as_deref(), &what, |s| s.job(&name).is_some()).await?;
-    let selection = Selection { steps: asked.steps, ..Selection::default() };
+    let selection = Selection { steps: asked.steps, checks: asked.checks, ..Selection::default() };
     let run = Wanted {
         job: name,
         selection,
@@ -94,8 +92,13 @@ async fn job(
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Materialize {
-    /// Which assets, in Dagster's selection syntax: `*`, `a`, `+a`, `a+1`, `group:"g" and not b`.
+    /// Which assets, in Dagster's selection syntax: `*`, `a`, `+a`, `a+1`, `group:"g" and not b`. May be left out where
+    /// checks are named: they are evaluated alone then.
+    #[serde(default)]
     selection: String,
+    /// Of the checks only these, as `asset:check`; all of the selected assets where none is named.
+    #[serde(default)]
+    checks: Vec<String>,
     /// The code location, where several define them.
     location: Option<String>,
     /// The partition.
@@ -109,10 +112,18 @@ struct Materialize {
 }
 
 async fn materialize(State(app): State<App>, Payload(asked): Payload<Materialize>) -> ApiResult<Json<RunView>> {
-    let (known, assets) = selected(&app, asked.location.as_deref(), &asked.selection).await?;
+    let location = asked.location.as_deref();
+    let (known, assets) = match asked.checks.first() {
+        Some(check) if asked.selection.is_empty() => {
+            let what = format!("check `{check}`");
+            let defines = |s: &LocationSnapshot| s.checks.iter().any(|spec| spec.key() == *check);
+            (defining(&app, location, &what, defines).await?, Vec::new())
+        }
+        _ => selected(&app, location, &asked.selection).await?,
+    };
     let run = Wanted {
         job: ASSET_JOB.into(),
-        selection: Selection { assets, ..Selection::default() },
+        selection: Selection { assets, checks: asked.checks, steps: Vec::new() },
         run_config: asked.run_config,
         tags: asked.tags,
         partition_key: asked.partition_key,
@@ -168,11 +179,7 @@ async fn launch(app: &App, known: &Known, wanted: Wanted) -> ApiResult<Json<RunV
     let Some(spec) = known.snapshot.job(&job) else {
         return Err(invalid(format!("the code location has no job `{job}`"), job, "see `catchment job list`"));
     };
-    let unknown = selection.steps.iter().find(|key| !spec.steps.iter().any(|step| step.key == **key));
-    if let Some(unknown) = unknown {
-        let steps = spec.steps.iter().map(|step| step.key.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(invalid(format!("the job has no step `{unknown}`"), job, format!("its steps are {steps}")));
-    }
+    check_selection(&known.snapshot, spec, &selection)?;
     let partition_tags = check_partition(app, known, spec, &selection, partition_key.as_deref()).await?;
     let run_config = if run_config.is_null() { json!({}) } else { run_config };
     check_config(app, known, &job, &run_config, &selection).await?;
@@ -196,90 +203,9 @@ async fn launch(app: &App, known: &Known, wanted: Wanted) -> ApiResult<Json<RunV
 
 async fn enqueue(app: &App, run: NewRun, action: &str) -> ApiResult<Json<RunView>> {
     let run = app.instance().enqueue(run, clock::now()).await?;
-    app.record(action, "run", &run.run_id.to_string(), json!({"job": run.job_name})).await?;
+    app.record(action, "run", &run.run_id.to_string(), json!({"job": run.job_name})).await;
     wake::wake_for_runs(&app.home().daemon_socket());
     Ok(Json(RunView::new(run, true)))
-}
-
-/// Tags that a user may not set are refused, so that none is mistaken for what the system says.
-pub(super) fn check_tags(own: &BTreeMap<String, String>) -> ApiResult<()> {
-    let reserved = |key: &str| key.starts_with(tags::SYSTEM_PREFIX) || key.starts_with(tags::HIDDEN_PREFIX);
-    for (key, value) in own {
-        if let Some(allowed) = tags::unreadable(key, value) {
-            let what = format!("the tag `{key}` does not take the value `{value}`");
-            return Err(invalid(what, "tags", format!("it takes {allowed}")));
-        }
-    }
-    match own.keys().find(|key| reserved(key) && !USERS_OWN.contains(&key.as_str())) {
-        None => Ok(()),
-        Some(key) => Err(invalid(
-            format!("the tag `{key}` is set by the system"),
-            "tags",
-            format!("of those that begin with dagster/, these may be set: {}", USERS_OWN.join(", ")),
-        )),
-    }
-}
-
-/// Checks the partition against the definitions of what is to run; answers its tags.
-async fn check_partition(
-    app: &App,
-    known: &Known,
-    job: &JobSpec,
-    selection: &Selection,
-    key: Option<&str>,
-) -> ApiResult<BTreeMap<String, String>> {
-    let snapshot = &known.snapshot;
-    let of_assets = selection.assets.iter().filter_map(|key| snapshot.asset(key)?.partitions.as_deref());
-    let names: std::collections::BTreeSet<&str> = of_assets.chain(job.partitions.as_deref()).collect();
-    let definitions: Vec<_> = names.iter().filter_map(|name| Some((*name, snapshot.partitions(name)?))).collect();
-    let Some(key) = key else {
-        return match definitions.first() {
-            None => Ok(BTreeMap::new()),
-            Some((name, _)) => Err(invalid(
-                format!("what is to run has partitions (`{name}`), and none was named"),
-                "partition_key",
-                "name one (--partition); `catchment partition list` shows them, `catchment backfill create` runs many",
-            )),
-        };
-    };
-    if definitions.is_empty() {
-        return Err(invalid("what is to run has no partitions", key, "leave the partition out"));
-    }
-    let dynamic = known.dynamic_keys(app).await?;
-    let cx = PartitionContext { now: clock::now(), dynamic: &dynamic };
-    let mut all = BTreeMap::new();
-    for (name, definition) in definitions {
-        if !definition.contains(key, cx) {
-            return Err(invalid(
-                format!("`{key}` is no partition of `{name}`"),
-                "partition_key",
-                format!("see `catchment partition list {name}`"),
-            ));
-        }
-        all.extend(tags::of_partition(Some(definition), key));
-    }
-    Ok(all)
-}
-
-/// Has the code location check run config.
-pub(super) async fn check_config(
-    app: &App,
-    known: &Known,
-    job: &str,
-    run_config: &Value,
-    selection: &Selection,
-) -> ApiResult<()> {
-    let client = known.client(app)?;
-    let faults = client.validate_run_config(job, run_config, selection).await.map_err(Problem::from)?;
-    if faults.is_empty() {
-        return Ok(());
-    }
-    Err(ApiError(
-        Problem::new(Code::InvalidInput, format!("the run config does not fit the job `{job}`"))
-            .place(known.record.name.clone())
-            .faults(faults)
-            .remedy("mend what is listed; the job's config schema says what it takes"),
-    ))
 }
 
 /// A run that runs another again.

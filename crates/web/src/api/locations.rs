@@ -41,7 +41,7 @@ async fn reload(State(app): State<App>, Path(name): Path<String>) -> ApiResult<J
     };
     let cursor = catchment_locations::reload_cursor(&name);
     app.instance().set_follow_cursor(&cursor, clock::now().as_microsecond()).await?;
-    app.record("location.reload", "location", &name, json!({})).await?;
+    app.record("location.reload", "location", &name, json!({})).await;
     wake::wake(&app.home().daemon_socket());
     Ok(Json(view(record)))
 }

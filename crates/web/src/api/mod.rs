@@ -1,6 +1,7 @@
 //! The handlers, one file for each kind of thing, and the table of all addresses.
 
 mod activity;
+mod asset_history;
 mod backfills;
 mod datasets;
 mod definitions;
@@ -10,6 +11,7 @@ mod instigators;
 mod keys;
 mod lake;
 mod launch;
+mod launchable;
 mod locations;
 mod logs;
 mod manifests;
@@ -29,6 +31,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         manifests::endpoints(),
         locations::endpoints(),
         definitions::endpoints(),
+        asset_history::endpoints(),
         launch::endpoints(),
         instigators::endpoints(),
         partitions::endpoints(),

@@ -74,7 +74,7 @@ async fn set_pool(
         return Err(invalid("the limit is too large", "limit", remedy));
     }
     app.instance().set_pool_limit(&name, asked.limit).await?;
-    app.record("pool.limit", "pool", &name, json!({"limit": asked.limit})).await?;
+    app.record("pool.limit", "pool", &name, json!({"limit": asked.limit})).await;
     wake::wake(&app.home().daemon_socket());
     pools(State(app)).await
 }

@@ -158,7 +158,7 @@ async fn add(
         catchment_core::partitions::check_key(key)?;
     }
     let changed = app.instance().add_partitions(&set, &asked.keys).await?;
-    app.record("partitions.add", "partitions", &set, json!({"keys": changed})).await?;
+    app.record("partitions.add", "partitions", &set, json!({"keys": changed})).await;
     wake::wake(&app.home().daemon_socket());
     Ok(Json(ChangedKeys { changed }))
 }
@@ -170,6 +170,6 @@ async fn delete(
 ) -> ApiResult<Json<ChangedKeys>> {
     let set = dynamic(&app, &name, &asked).await?;
     let changed = app.instance().delete_partitions(&set, &asked.keys).await?;
-    app.record("partitions.delete", "partitions", &set, json!({"keys": changed})).await?;
+    app.record("partitions.delete", "partitions", &set, json!({"keys": changed})).await;
     Ok(Json(ChangedKeys { changed }))
 }

@@ -180,7 +180,14 @@ struct Cancel {
 async fn delete(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Json<RunView>> {
     let run = find(&app, run_id(&id)?).await?;
     app.instance().delete_run(run.run_id).await?;
-    app.record("run.delete", "run", &id, json!({"status": run.status.as_str()})).await?;
+    // The daemon looks for these as well, and for what else the run has left.
+    let logs = app.home().run_log_dir(&run.run_id.to_string());
+    if let Err(error) = tokio::fs::remove_dir_all(&logs).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(folder = %logs.display(), %error, "the output of a deleted run could not be removed");
+    }
+    app.record("run.delete", "run", &id, json!({"status": run.status.as_str()})).await;
     Ok(Json(RunView::new(run, false)))
 }
 
@@ -198,7 +205,7 @@ async fn cancel(
         app.ledger().close_run(&id.to_string(), run.lease_epoch, clock::now()).await?;
     }
     let details = json!({"status": before.status.as_str(), "force": asked.force});
-    app.record("run.cancel", "run", &id.to_string(), details).await?;
+    app.record("run.cancel", "run", &id.to_string(), details).await;
     wake::wake_for_runs(&app.home().daemon_socket());
     Ok(Json(RunView::new(run, false)))
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::TickView;
+use super::{EvaluationView, Freshness, TickView};
 
 /// A code location.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +66,12 @@ pub struct AssetDefinition {
     /// How many of its partitions stand how; only where it has partitions and a single asset is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_counts: Option<BTreeMap<String, u64>>,
+    /// How fresh it is; only where it has a policy and a single asset is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
+    /// The newest evaluation of its automation condition; only where a single asset is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationView>,
     /// Its checks; only where a single asset is asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckView>,

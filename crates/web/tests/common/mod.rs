@@ -33,6 +33,10 @@ pub(crate) struct Plane {
 
 impl Plane {
     pub(crate) async fn start() -> Self {
+        Self::start_with(catchment_settings::config::Workspace::default()).await
+    }
+
+    pub(crate) async fn start_with(workspace: catchment_settings::config::Workspace) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(folder.path()).unwrap();
         let environment = Environment::from_lookup(|_| None).unwrap();
@@ -47,12 +51,8 @@ impl Plane {
         });
         home.write_endpoints(&Endpoints { s3: Some(endpoint.clone()), ..Endpoints::default() }).unwrap();
 
-        let config = catchment_web::Config {
-            home: home.clone(),
-            environment: environment.clone(),
-            listen: FREE,
-            workspace: catchment_settings::config::Workspace::default(),
-        };
+        let config =
+            catchment_web::Config { home: home.clone(), environment: environment.clone(), listen: FREE, workspace };
         let server = catchment_web::Server::bind(config).await.unwrap();
         let base = format!("http://{}", server.local_addr());
         let (stop, stopped) = oneshot::channel::<()>();
