@@ -1,15 +1,20 @@
 //! `catchment asset`, `job`, `check`: what code locations define, and runs of it.
 
+mod print;
+
 use std::io::Read as _;
 use std::path::Path;
 
 use catchment_model::{Code, Problem};
-use catchment_web::views::{AssetDefinition, AssetDefinitionList, CheckList, CheckView, JobList, RunView};
+use catchment_web::views::{
+    AssetDefinition, AssetDefinitionList, CheckExecutionList, CheckList, EvaluationList, JobList, RunView, Wiped,
+};
 use serde_json::{Map, Value, json};
 
 use crate::args::{AssetCommand, CheckCommand, InLocation, JobCommand, RunArgs};
 use crate::dataset::segment;
-use crate::{Context, humane, report};
+use crate::{Context, report};
+use print::{print_asset, print_assets, print_checks, print_evaluations, print_executions, print_jobs, print_wiped};
 
 /// Carries a command under `catchment asset` out; answers the exit code.
 pub(crate) async fn asset(command: AssetCommand, context: &Context) -> Result<u8, Problem> {
@@ -24,6 +29,16 @@ pub(crate) async fn asset(command: AssetCommand, context: &Context) -> Result<u8
         AssetCommand::Show { key, place } => {
             let asset: AssetDefinition = api.get(&format!("/assets/{}", segment(&key)), &place.query()).await?;
             context.show(&asset, print_asset).map(|()| 0)
+        }
+        AssetCommand::Evaluations { key, limit } => {
+            let query = [("key", key), ("limit", limit.to_string())];
+            let list: EvaluationList = api.get("/evaluations", &query).await?;
+            context.show(&list, print_evaluations).map(|()| 0)
+        }
+        AssetCommand::Wipe { key, partitions } => {
+            let body = json!({"asset_key": key, "partitions": partitions});
+            let wiped: Wiped = api.post("/wipes", &body).await?;
+            context.show(&wiped, print_wiped).map(|()| 0)
         }
         AssetCommand::Materialize { selection, run } => {
             let mut body = run.body()?;
@@ -49,11 +64,25 @@ pub(crate) async fn job(command: JobCommand, context: &Context) -> Result<u8, Pr
     }
 }
 
-/// Carries a command under `catchment check` out.
-pub(crate) async fn check(command: CheckCommand, context: &Context) -> Result<(), Problem> {
-    let CheckCommand::List { place } = command;
-    let list: CheckList = context.api()?.get("/checks", &place.query()).await?;
-    context.show(&list, |list| print_checks(&list.checks))
+/// Carries a command under `catchment check` out; answers the exit code.
+pub(crate) async fn check(command: CheckCommand, context: &Context) -> Result<u8, Problem> {
+    let api = context.api()?;
+    match command {
+        CheckCommand::List { place } => {
+            let list: CheckList = api.get("/checks", &place.query()).await?;
+            context.show(&list, |list| print_checks(&list.checks)).map(|()| 0)
+        }
+        CheckCommand::Run { asset, check, run } => {
+            let mut body = run.body()?;
+            body.insert("checks".into(), json!([format!("{asset}:{check}")]));
+            launched(context, "/materializations", body, run.wait).await
+        }
+        CheckCommand::Executions { asset, check, limit } => {
+            let query = [("asset_key", asset), ("name", check), ("limit", limit.to_string())];
+            let list: CheckExecutionList = api.get("/checks/executions", &query).await?;
+            context.show(&list, print_executions).map(|()| 0)
+        }
+    }
 }
 
 impl InLocation {
@@ -143,86 +172,4 @@ pub(crate) async fn launched(
         }
     })?;
     Ok(u8::from(failed))
-}
-
-fn print_assets(list: &AssetDefinitionList) {
-    if list.assets.is_empty() {
-        println!("No assets. See `catchment location list`.");
-        return;
-    }
-    let mut table = humane::table(&["asset", "group", "needs", "partitions", "made", "location"]);
-    for asset in &list.assets {
-        table.add_row([
-            asset.key.clone(),
-            asset.group.clone(),
-            asset.deps.join(", "),
-            humane::or_dash(asset.partitions.clone()),
-            match (&asset.in_progress, asset.materialized_at) {
-                (Some(_), _) => "is being made".to_owned(),
-                (None, at) => humane::or_dash(at.map(humane::time)),
-            },
-            asset.location.clone(),
-        ]);
-    }
-    println!("{table}");
-}
-
-fn print_asset(asset: &AssetDefinition) {
-    let counts = |counts: &std::collections::BTreeMap<String, u64>| {
-        counts.iter().map(|(what, n)| format!("{n} {what}")).collect::<Vec<_>>().join(", ")
-    };
-    humane::facts(&[
-        ("asset", asset.key.clone()),
-        ("what", asset.description.clone()),
-        ("location", asset.location.clone()),
-        ("group", asset.group.clone()),
-        ("kinds", asset.kinds.join(", ")),
-        ("needs", asset.deps.join(", ")),
-        ("partitions", humane::or_dash(asset.partitions.clone())),
-        ("stand", humane::or_dash(asset.partition_counts.as_ref().map(counts))),
-        ("made", humane::or_dash(asset.materialized_at.map(humane::time))),
-        ("by run", humane::or_dash(asset.materialized_by.clone())),
-        ("data version", humane::or_dash(asset.data_version.clone())),
-    ]);
-    if !asset.checks.is_empty() {
-        println!();
-        print_checks(&asset.checks);
-    }
-}
-
-fn print_checks(checks: &[CheckView]) {
-    if checks.is_empty() {
-        println!("No checks are defined.");
-        return;
-    }
-    let mut table = humane::table(&["asset", "check", "status", "evaluated", "blocking", "location"]);
-    for check in checks {
-        table.add_row([
-            check.asset_key.clone(),
-            check.name.clone(),
-            humane::or_dash(check.status.clone()),
-            humane::or_dash(check.evaluated_at.map(humane::time)),
-            if check.blocking { "yes".into() } else { "no".into() },
-            check.location.clone(),
-        ]);
-    }
-    println!("{table}");
-}
-
-fn print_jobs(list: &JobList) {
-    if list.jobs.is_empty() {
-        println!("No jobs. See `catchment location list`.");
-        return;
-    }
-    let mut table = humane::table(&["job", "steps", "partitions", "what", "location"]);
-    for job in &list.jobs {
-        table.add_row([
-            job.name.clone(),
-            job.steps.join(", "),
-            humane::or_dash(job.partitions.clone()),
-            job.description.clone(),
-            job.location.clone(),
-        ]);
-    }
-    println!("{table}");
 }

@@ -126,7 +126,7 @@ async fn carry_out(command: Command, context: Context) -> Result<u8, Problem> {
         Command::Manifest(command) => manifest::carry_out(command, &context).await,
         Command::Run(command) => run::carry_out(command, &context).await,
         Command::Asset(command) => definitions::asset(command, &context).await,
-        Command::Check(command) => definitions::check(command, &context).await.map(|()| 0),
+        Command::Check(command) => definitions::check(command, &context).await,
         Command::Job(command) => definitions::job(command, &context).await,
         Command::Sensor(command) => instigator::carry_out("sensor", command, &context).await.map(|()| 0),
         Command::Schedule(command) => instigator::carry_out("schedule", command, &context).await.map(|()| 0),

@@ -60,6 +60,22 @@ pub(crate) enum AssetCommand {
         #[command(flatten)]
         place: InLocation,
     },
+    /// List the evaluations of an asset's automation condition, newest first
+    Evaluations {
+        /// Its key, or asset:check
+        key: String,
+        /// How many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+    },
+    /// Forget that an asset was made; what is in the lake stays
+    Wipe {
+        /// Its key
+        key: String,
+        /// Only this partition; may be given several times
+        #[arg(long = "partition", value_name = "KEY")]
+        partitions: Vec<String>,
+    },
     /// Make assets: a, +a, a+1, group:"g" and not b, *
     Materialize {
         /// Which ones
@@ -275,6 +291,25 @@ pub(crate) enum CheckCommand {
     List {
         #[command(flatten)]
         place: InLocation,
+    },
+    /// Evaluate one check of an asset, without making the asset
+    Run {
+        /// The asset
+        asset: String,
+        /// The check
+        check: String,
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// List the evaluations of a check, newest first
+    Executions {
+        /// The asset
+        asset: String,
+        /// The check
+        check: String,
+        /// How many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
     },
 }
 
