@@ -327,6 +327,7 @@ fn asset_specs(asset: &AssetDefinition) -> impl Iterator<Item = AssetSpec> {
         description: if spec.description.is_empty() { settings.description.clone() } else { spec.description.clone() },
         config_schema: schema.clone(),
         step: asset.op.name.clone(),
+        is_observed: asset.observes,
         code_version: spec.code_version.clone().or_else(|| settings.code_version.clone()),
         tags: settings.tags.iter().chain(&spec.tags).map(|(key, value)| (key.clone(), value.clone())).collect(),
         io_manager: output.io_manager.clone(),

@@ -70,6 +70,8 @@ pub struct AssetSpec {
     /// The step that makes it; several assets may be made by one. Empty: nothing here makes it, it is only known
     /// (an external asset).
     pub step: String,
+    /// Whether its step only looks how it stands elsewhere, and makes nothing.
+    pub is_observed: bool,
     /// The version of the code that makes it.
     pub code_version: Option<String>,
     /// Tags.

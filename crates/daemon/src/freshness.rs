@@ -26,6 +26,14 @@ const SHORT: Duration = Duration::from_secs(2);
 const KINDS: &[EventKind] = &[EventKind::AssetMaterialization, EventKind::AssetObservation, EventKind::AssetWiped];
 const PAGE: u32 = 500;
 
+/// An asset that has a policy.
+struct Watched {
+    policy: FreshnessPolicy,
+    /// The location that defines it.
+    location: String,
+    is_made_here: bool,
+}
+
 /// Watches freshness.
 pub struct Freshness {
     context: Context,
@@ -72,39 +80,41 @@ impl Freshness {
         Ok(if is_full { Duration::ZERO } else { SHORT })
     }
 
-    /// The assets that have a policy, with the location that makes them.
-    fn policies(&self, only: Option<&BTreeSet<String>>) -> BTreeMap<String, (FreshnessPolicy, String)> {
+    /// The assets that have a policy.
+    fn policies(&self, only: Option<&BTreeSet<String>>) -> BTreeMap<String, Watched> {
         let mut policies = BTreeMap::new();
         for location in self.context.locations.all() {
             for asset in location.snapshot.iter().flat_map(|snapshot| &snapshot.assets) {
                 if only.is_none_or(|only| only.contains(&asset.key))
                     && let Some(policy) = &asset.freshness
                 {
-                    policies.insert(asset.key.clone(), (policy.clone(), location.name.clone()));
+                    let watched = Watched {
+                        policy: policy.clone(),
+                        location: location.name.clone(),
+                        is_made_here: !asset.step.is_empty() && !asset.is_observed,
+                    };
+                    policies.insert(asset.key.clone(), watched);
                 }
             }
         }
         policies
     }
 
-    async fn look_at(
-        &mut self,
-        policies: BTreeMap<String, (FreshnessPolicy, String)>,
-        now: Timestamp,
-    ) -> Result<(), Problem> {
+    async fn look_at(&mut self, policies: BTreeMap<String, Watched>, now: Timestamp) -> Result<(), Problem> {
         if policies.is_empty() {
             return Ok(());
         }
         let keys: Vec<_> = policies.keys().cloned().collect();
         let limit = u32::try_from(keys.len()).unwrap_or(u32::MAX);
         let records = self.context.instance.assets(&keys, None, limit).await?;
-        // What nothing here makes is as new as it was seen to be.
-        let made: HashMap<_, _> = records
-            .into_iter()
-            .map(|record| (record.asset_key, record.materialized.max(record.observed).map(|(_, at)| at)))
-            .collect();
-        for (asset, (policy, location)) in policies {
-            let to = policy.state(made.get(&asset).copied().flatten(), now);
+        let records: HashMap<_, _> = records.into_iter().map(|record| (record.asset_key.clone(), record)).collect();
+        for (asset, Watched { policy, location, is_made_here }) in policies {
+            let made = records.get(&asset).and_then(|record| {
+                // What nothing here makes is as new as it was seen to be.
+                let seen = record.observed.filter(|_| !is_made_here);
+                Some(record.materialized.max(seen)?.1)
+            });
+            let to = policy.state(made, now);
             let from = self.stood(&asset).await?;
             if to != from {
                 self.context.instance.append(&[change(&asset, &location, from, to, now)], None).await?;

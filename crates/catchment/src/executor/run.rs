@@ -145,7 +145,7 @@ async fn carry_out(
         slots: Some(prepared.slots),
         lineage: prepared.lineage,
         partitions: prepared.partitions,
-        default_io: Arc::new(FilesIoManager::new(home.root().join("storage"))),
+        default_io: Arc::new(FilesIoManager::new(home.storage_root())),
         scope: scope.clone(),
     });
     let mut first = execution.planned();

@@ -65,3 +65,25 @@ async fn it_can_be_switched_off() {
     Freshness::new(stage.restarted()).step().await.unwrap();
     assert_eq!(changes(&stage).await, []);
 }
+
+#[tokio::test]
+async fn an_observation_makes_only_an_asset_fresh_that_is_not_made_here() {
+    let mut snapshot = snapshot();
+    let policy = snapshot.assets[0].freshness.clone();
+    let mut external = asset("external", &[]);
+    external.step = String::new();
+    let mut observed = asset("observed", &[]);
+    observed.is_observed = true;
+    for mut asset in [external, observed] {
+        asset.freshness = policy.clone();
+        snapshot.assets.push(asset);
+    }
+    let stage = Stage::new(snapshot).await;
+    for asset in ["roads", "external", "observed"] {
+        stage.append(EventKind::AssetObservation, serde_json::json!({ "asset_key": asset }), RunId::NONE).await;
+    }
+    Freshness::new(stage.restarted()).step().await.unwrap();
+    let events = stage.instance.events_after(0, &[EventKind::FreshnessStateChange], 99).await.unwrap();
+    let fresh: Vec<_> = events.iter().map(|event| event.event.asset_key().unwrap()).collect();
+    assert_eq!(fresh, ["external", "observed"]);
+}
