@@ -215,8 +215,11 @@ impl Monitor {
         let lease = Lease { run_id: run.run_id, epoch: run.lease_epoch };
         let command = if *tries > LAUNCH_TRIES {
             Command::Fail(
-                Problem::new(Code::RunLost, format!("no process of the run began to work in {LAUNCH_TRIES} tries"))
-                    .remedy("see the run's stderr.log and the code location's log"),
+                Problem::new(
+                    Code::LimitExceeded,
+                    format!("no process of the run began to work in time, {LAUNCH_TRIES} times"),
+                )
+                .remedy("see the run's stderr.log and the code location's log"),
             )
         } else {
             tracing::warn!(run_id = %run.run_id, "no process of the run has spoken in time: it is put back");

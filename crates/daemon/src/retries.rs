@@ -50,8 +50,11 @@ impl Retries {
         if run.status != RunStatus::Failure || run.tags.contains_key(tags::AUTO_RETRY_RUN_ID) {
             return Ok(true);
         }
-        let step_failed = self.step_failed(run_id).await?;
-        let mut noted = vec![(tags::FAILURE_REASON.to_owned(), reason(&run, step_failed).to_owned())];
+        let step_failed = self.has_event(run_id, EventKind::StepFailure).await?;
+        let steps_began = self.has_event(run_id, EventKind::StepStart).await?;
+        let code = run.problem.as_ref().map(|problem| problem.code);
+        let reason = reason(code, run.started_at.is_some(), steps_began, step_failed);
+        let mut noted = vec![(tags::FAILURE_REASON.to_owned(), reason.to_owned())];
         // Once it is decided that it is run again, the new run itself counts among the successors.
         let decided = run.tags.get(tags::WILL_RETRY).is_some_and(|will| will == "true");
         let successors = if decided { 0 } else { self.successors(&run).await? };
@@ -104,9 +107,8 @@ impl Retries {
         Ok(again)
     }
 
-    async fn step_failed(&self, run_id: RunId) -> Result<bool, Problem> {
-        let filter =
-            EventFilter { run_id: Some(run_id), kinds: vec![EventKind::StepFailure], ..EventFilter::default() };
+    async fn has_event(&self, run_id: RunId, kind: EventKind) -> Result<bool, Problem> {
+        let filter = EventFilter { run_id: Some(run_id), kinds: vec![kind], ..EventFilter::default() };
         Ok(!self.daemon.context.instance.events(&filter, None, 1).await?.is_empty())
     }
 
@@ -143,14 +145,15 @@ impl Retries {
 }
 
 /// Why a run failed: one of Dagster's failure reasons.
-fn reason(run: &Run, step_failed: bool) -> &'static str {
-    match run.problem.as_ref().map(|problem| problem.code) {
+fn reason(code: Option<Code>, has_started: bool, steps_began: bool, step_failed: bool) -> &'static str {
+    match code {
         _ if step_failed => "STEP_FAILURE",
-        Some(Code::RunLost) if run.started_at.is_none() => "START_TIMEOUT",
-        Some(Code::RunLost) => "UNEXPECTED_TERMINATION",
-        Some(Code::InvalidConfig | Code::NotFound) if run.started_at.is_none() => "JOB_INITIALIZATION_FAILURE",
-        Some(_) => "RUN_EXCEPTION",
         None => "UNKNOWN",
+        Some(Code::RunLost) => "UNEXPECTED_TERMINATION",
+        Some(Code::LimitExceeded) if !has_started => "START_TIMEOUT",
+        // It came to nothing before its first step: the job is not there, its config or a resource is wrong.
+        Some(code) if !steps_began && code != Code::LimitExceeded => "JOB_INITIALIZATION_FAILURE",
+        Some(_) => "RUN_EXCEPTION",
     }
 }
 
