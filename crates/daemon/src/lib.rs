@@ -7,7 +7,7 @@
 //!   ticks have in common; sensors of automation conditions are evaluated in `automation`;
 //! - [`freshness`]: how each asset with a policy stands;
 //! - [`alerts`]: tells of what the rules of `catchment.yaml` ask for;
-//! - [`retention`]: removes what is kept no longer;
+//! - [`retention`]: removes what is kept no longer; [`leftovers`] what deleted runs have left in the home;
 //! - [`term`]: all of these, for as long as this daemon leads;
 //! - `queue`: launches queued runs (who may start is decided in `catchment_core::queue`);
 //! - `monitor`: leases, cancels and ends of processes; `recovery` is what it does about a run that was lost,
@@ -30,6 +30,7 @@ pub mod freshness;
 mod hints;
 mod leader;
 mod ledger_sync;
+pub mod leftovers;
 pub mod locations;
 mod monitor;
 mod queue;
@@ -148,7 +149,6 @@ async fn lead(
     tasks.push(task::spawn("hints", forward_hints_of_the_state(context.clone())));
     tasks.push(task::spawn("exits", term.gather_exits()));
     tasks.push(task::spawn("definitions", forward_changes(context.clone())));
-    tasks.push(task::spawn("locations", drive(locations::Keeper::new(context.clone()), context.clone())));
     for work in term.tasks()? {
         tasks.push(task::spawn("reconcile", drive(work, context.clone())));
     }

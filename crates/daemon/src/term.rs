@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::ledger_sync::{LedgerFollower, LedgerSync};
 use crate::locations::Keeper;
 use crate::reconcile::Reconcile;
-use crate::{DaemonConfig, alerts, backfills, freshness, monitor, queue, recovery, retention, retries};
+use crate::{DaemonConfig, alerts, backfills, freshness, leftovers, monitor, queue, recovery, retention, retries};
 
 /// How many events of a run are read at once.
 const EVENTS: u32 = 1000;
@@ -62,6 +62,7 @@ impl Term {
             Box::new(alerts::Watcher::new(context.clone())),
             Box::new(alerts::Deliverer::new(context.clone())?),
             Box::new(retention::Retention::new(context.clone())),
+            Box::new(leftovers::Leftovers::new(context.clone(), daemon.home.clone())),
         ];
         if let Some(sync) = &context.ledger_sync {
             tasks.push(Box::new(LedgerFollower::new(daemon.clone(), sync.clone())));

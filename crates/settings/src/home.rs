@@ -90,6 +90,11 @@ impl Home {
         self.root.join("scratch")
     }
 
+    /// Values that ops and assets without another IO manager give; those of ops are in a folder of their run.
+    pub fn storage_root(&self) -> PathBuf {
+        self.root.join("storage")
+    }
+
     /// Log file of a long-lived process.
     pub fn process_log(&self, process: &str) -> PathBuf {
         self.root.join("logs").join(format!("{process}.log"))

@@ -12,13 +12,18 @@ use catchment_core::instigator::{Tick, TickLog, TickStatus};
 use catchment_core::sensor::{Claim, ClaimKey, RunRequest, SensorInput, SensorResult};
 use catchment_core::state::Command;
 use catchment_core::{EventKind, Instigator, Level, NewEvent, NewRun, Run, RunId, Selection};
+use catchment_daemon::DaemonConfig;
 use catchment_daemon::context::{Clock, Context};
 use catchment_daemon::locations::{
     Described, Evaluated, LocationClient, LocationError, LocationState, Locations, Result as Answer, RunCommand,
 };
+use catchment_daemon::reconcile::Reconcile;
 use catchment_daemon::schedules::Schedule;
 use catchment_daemon::sensors::Sensor;
+use catchment_daemon::term::Term;
 use catchment_instance::{Lease, RunFilter, SharedInstance, TickFilter};
+use catchment_launchers::{Exit, LaunchRequest, Launcher, Liveness, RunProcess, Stop};
+use catchment_ledger::SqliteLedger;
 use catchment_model::{Code, Fault, Problem};
 use catchment_settings::Home;
 use catchment_settings::config::OperatorConfig;
@@ -141,6 +146,8 @@ impl LocationClient for Fake {
     }
 
     async fn run_command(&self, _: &Run) -> Answer<RunCommand> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.reach()?;
         Ok(RunCommand { program: "/bin/true".into(), ..RunCommand::default() })
     }
 
@@ -165,9 +172,18 @@ impl Fixed {
         is_here: bool,
         since: Timestamp,
     ) {
+        self.put(name, Some(snapshot), client, is_here, since);
+    }
+
+    /// A location that has not said yet what it defines.
+    pub(crate) fn set_unknown(&self, name: &str, client: Arc<Fake>, since: Timestamp) {
+        self.put(name, None, client, false, since);
+    }
+
+    fn put(&self, name: &str, snapshot: Option<LocationSnapshot>, client: Arc<Fake>, is_here: bool, since: Timestamp) {
         let state = LocationState {
             name: name.to_owned(),
-            snapshot: Some(Arc::new(snapshot)),
+            snapshot: snapshot.map(Arc::new),
             loaded_at: None,
             server_id: String::new(),
             problem: (!is_here).then(|| Problem::new(Code::Unavailable, "nobody answers")),
@@ -400,4 +416,77 @@ pub(crate) fn asset(key: &str, deps: &[&str]) -> AssetSpec {
 pub(crate) fn runs_for<S: Into<String>>(keys: impl IntoIterator<Item = S>) -> SensorResult {
     let request = |key: S| RunRequest { run_key: Some(key.into()), job_name: "job".into(), ..RunRequest::default() };
     SensorResult { run_requests: keys.into_iter().map(request).collect(), ..SensorResult::default() }
+}
+
+/// The tasks of a daemon that leads, called one by one.
+pub(crate) struct Work {
+    tasks: Vec<Box<dyn Reconcile>>,
+}
+
+impl Stage {
+    /// A daemon that has just taken the lead; what it launches starts nothing.
+    pub(crate) async fn work(&self) -> Work {
+        let until = at("2100-01-01T00:00:00Z");
+        let leading = self.instance.lead("a test", until, self.now()).await.unwrap();
+        let config = DaemonConfig {
+            home: self.home.clone(),
+            instance: self.instance.clone(),
+            ledger: Arc::new(SqliteLedger::open(self.home.ledger_db()).await.unwrap()),
+            locations: self.locations.clone(),
+            launcher: Arc::new(Nowhere),
+            config: self.context.config.clone(),
+            clock: self.context.clock.clone(),
+        };
+        Work { tasks: Term::new(&config, leading.epoch).tasks().unwrap() }
+    }
+
+    /// A run that waits in the queue.
+    pub(crate) async fn queued(&self, job: &str, tags: &[(&str, &str)]) -> Run {
+        let run = NewRun {
+            run_id: RunId::random(),
+            job_name: job.to_owned(),
+            location: LOCATION.to_owned(),
+            run_config: Value::Null,
+            tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            partition_key: None,
+            selection: Selection::default(),
+            parent_run_id: None,
+            root_run_id: None,
+        };
+        self.instance.enqueue(run, self.now()).await.unwrap()
+    }
+}
+
+impl Work {
+    /// One step of a task.
+    pub(crate) async fn step(&mut self, name: &str) {
+        self.tasks.iter_mut().find(|task| task.name() == name).unwrap().step().await.unwrap();
+    }
+}
+
+/// Starts nothing, and says that it did.
+#[derive(Debug)]
+struct Nowhere;
+
+#[async_trait]
+impl Launcher for Nowhere {
+    async fn launch(&self, request: LaunchRequest) -> Result<String, Problem> {
+        Ok(format!("{}@nowhere", request.run_id))
+    }
+
+    async fn find(&self, _: RunId, _: i64) -> Option<String> {
+        None
+    }
+
+    async fn stop(&self, _: &RunProcess, _: Stop) -> bool {
+        false
+    }
+
+    async fn liveness(&self, _: &RunProcess) -> Liveness {
+        Liveness::Unknown
+    }
+
+    async fn next_exit(&self) -> Exit {
+        std::future::pending().await
+    }
 }
