@@ -102,6 +102,7 @@ fn code_server(definitions: Definitions, listen: Listen) -> Result<ExitCode, Pro
 
 fn execute_run(definitions: &Definitions, lease: Lease) -> Result<ExitCode, Problem> {
     logging::init_with(StepLogs);
+    // Steps have threads of their own; the workers are for the run itself and for the tasks that steps start.
     let runtime = runtime(std::thread::available_parallelism().map_or(2, usize::from).max(2))?;
     let resources = resources(definitions)?;
     let end = runtime.block_on(async {

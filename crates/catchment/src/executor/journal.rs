@@ -8,10 +8,11 @@
 //! over. An event whose answer alone was lost is then in the log twice.
 //!
 //! What is durable before what: events of a run keep their order, so nothing is ever in the log without what came
-//! before it. [`Journal::write`] answers when its events are durable; the executor waits for it before a commit to the
-//! lake, before anything downstream of an asset starts, and before the run ends. It does not wait
-//! ([`Journal::tell`]) where an event only says how an op without assets went: a process that dies right then runs
-//! that op again.
+//! before it. [`Journal::write`] answers when its events are durable; the executor waits for it where checks were
+//! evaluated before it commits what they are about, where a step said something of an asset before anything downstream
+//! starts, where a step failed for good, and before the run ends. It does not wait ([`Journal::tell`]) where an event
+//! only says that a step starts, is tried again or is skipped, or that an op without assets ended well: where the process
+//! dies right then, a re-execution runs that op again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

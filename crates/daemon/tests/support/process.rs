@@ -8,6 +8,7 @@ use catchment_instance::{Lease, SharedInstance};
 use catchment_ledger::{SharedLedger, SqliteLedger, new_id};
 use catchment_model::{Asset, DatasetId, RunDoc};
 use catchment_proto::v1::RunCommandResponse;
+use catchment_settings::config::Pools;
 use catchment_settings::{Home, clock, wake};
 use jiff::SignedDuration;
 
@@ -46,6 +47,8 @@ pub(crate) async fn play() {
     if behaviour == "daemon" {
         return be_daemon(home, instance, ledger).await;
     }
+    let pools = Pools::from_lookup(|name| std::env::var(name).ok()).unwrap();
+    assert_eq!(pools, Some(Pools::default()), "every run is told the settings of pools");
     let run_id: RunId = std::env::var("CATCHMENT_RUN_ID").unwrap().parse().unwrap();
     let epoch = std::env::var("CATCHMENT_LEASE_EPOCH").unwrap().parse().unwrap();
     Process { home, instance, ledger, lease: Lease { run_id, epoch } }.play(&behaviour).await;
