@@ -20,6 +20,7 @@ use super::journal::{Journal, Record};
 use super::limits::Limits;
 use super::lineage::Lineage;
 use super::opening::Opening;
+use super::patience::patiently;
 use super::slots::Slots;
 use super::{Halt, inputs, logs, partitions, steps};
 use crate::config;
@@ -325,11 +326,24 @@ async fn cancel(instance: &SharedInstance, lease: Lease) -> Result<End, Problem>
     end(instance, lease, Command::Canceled).await.map(|()| End::Canceled)
 }
 
+/// Says how the run ended; a state that does not answer is asked again, for the lease is still kept.
 async fn end(instance: &SharedInstance, lease: Lease, command: Command) -> Result<(), Problem> {
-    match instance.command(lease.run_id, command, Some(lease), None, clock::now()).await {
-        Ok(_) => Ok(()),
-        Err(InstanceError::Refused(refused)) => Err(lost(lease, &refused.to_string())),
+    let ended = match &command {
+        Command::Succeed => RunStatus::Success,
+        Command::Canceled => RunStatus::Canceled,
+        _ => RunStatus::Failure,
+    };
+    let ask = async || match instance.command(lease.run_id, command.clone(), Some(lease), None, clock::now()).await {
+        Ok(_) => Ok(None),
+        // It was done already, and the answer was lost.
+        Err(InstanceError::Refused(refused)) if refused.from == ended => Ok(None),
+        Err(InstanceError::Refused(refused)) => Ok(Some(refused)),
         Err(error) => Err(error.into()),
+    };
+    // A run that was halted has to be ended like any other.
+    match patiently(&Halt::default(), "the run is ended", ask).await? {
+        None => Ok(()),
+        Some(refused) => Err(lost(lease, &refused.to_string())),
     }
 }
 
