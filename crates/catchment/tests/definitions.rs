@@ -410,3 +410,14 @@ async fn steps_that_make_resources_of_a_circle_from_both_ends_fail_and_do_not_ha
         assert!(problem.what.contains("in a circle"), "{problem}");
     }
 }
+
+#[job]
+fn pooled(g: &mut Graph) {
+    twice::node(g.tag("dagster/concurrency_key", "db"));
+}
+
+#[test]
+fn the_older_tag_names_a_pool_that_the_control_plane_sees() {
+    let snapshot = Definitions::new("test").job(pooled()).snapshot();
+    assert_eq!(snapshot.job("pooled").unwrap().steps[0].pool.as_deref(), Some("db"));
+}

@@ -37,6 +37,10 @@ impl Record for Memory {
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::of_partition("2026-11-21")
+    }
+
+    fn of_partition(key: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (run_id, halt, record) = (RunId::random(), Halt::default(), Arc::new(Memory::default()));
         let surroundings = Surroundings {
@@ -47,7 +51,7 @@ impl World {
             run_id,
             epoch: 1,
             job_name: "nightly".into(),
-            partition_key: Some("2026-11-21".into()),
+            partition_key: Some(key.into()),
             tags: Default::default(),
             run_config: json!({}),
             scratch: folder.path().join("scratch"),
@@ -431,5 +435,26 @@ async fn gone(pid: &str) {
         }
         assert!(clock::monotonic() < until, "process {pid} lives: {stat}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_window_is_told_only_where_the_partitions_are_windows_and_nothing_besides() {
+    let days = crate::PartitionsDefinition::daily("day", "2026-01-01");
+    let both = crate::PartitionsDefinition::multi(
+        "both",
+        [("day", days.clone()), ("town", crate::PartitionsDefinition::fixed("town", ["bern"]))],
+    );
+    for (partitions, key, is_told) in [(days, "2026-11-21", true), (both, "2026-11-21|bern", false)] {
+        let world = World::of_partition(key);
+        let partitions = Some(partitions.definition().unwrap());
+        let step = StepScope { key: "step".into(), partitions, ..StepScope::default() };
+        let context = AssetContext::new(world.scope.clone(), step);
+        assert!(context.time_window().is_some(), "the run has a window");
+        let told = super::told::context_data(&context, None, &json!({})).unwrap();
+        assert_eq!(
+            told.partition_time_window.map(|window| window.start),
+            is_told.then(|| "2026-11-21T00:00:00Z".into())
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use catchment::metadata::{ColumnDep, ColumnLineage};
 use catchment::{
-    AssetContext, AssetSpec, AutomationCondition, CheckResult, Definitions, EventKind, FreshnessPolicy, Input,
+    AssetContext, AssetSpec, AutomationCondition, CheckResult, Code, Definitions, EventKind, FreshnessPolicy, Input,
     Materialization, MetadataValue, Observation, Optional, Partition, PartitionRange, PartitionsDefinition, Problem,
     Severity, TimeWindow, asset, asset_check, asset_job, materialize, multi_asset, observable_source_asset,
 };
@@ -135,4 +135,22 @@ async fn partition_range_and_window_of_a_day_reach_its_asset() {
     let said = made.value::<String>("of_day").unwrap();
     // The day on which summer time begins has 23 hours.
     assert_eq!(*said, "2026-03-29 2026-03-29..2026-03-29 23");
+}
+
+#[asset(retry = 1)]
+async fn tries(context: AssetContext) -> Result<usize, Problem> {
+    let folder = context.scratch()?;
+    let there = std::fs::read_dir(&folder).unwrap().count();
+    std::fs::write(folder.join("left"), b"x").unwrap();
+    assert_eq!(context.scratch()?, folder);
+    if context.retry_number() == 0 {
+        return Err(Problem::new(Code::Io, "not yet"));
+    }
+    Ok(there)
+}
+
+#[tokio::test]
+async fn each_try_begins_with_an_empty_scratch_folder() {
+    let made = materialize(&Definitions::new("tries").assets([tries()]), ["tries"]).await.unwrap();
+    assert_eq!(made.value("tries").as_deref(), Some(&0_usize), "{:?}", made.failures);
 }

@@ -7,6 +7,7 @@ use catchment_locations::{GrpcClient, LocationClient as _, LocationError, Locati
 use catchment_model::{Code, Problem};
 use catchment_settings::config::GrpcAddress;
 use catchment_settings::{Home, clock};
+use serde_json::json;
 
 #[tokio::test]
 async fn a_location_that_goes_away_is_shown_with_its_error_and_its_last_definitions_until_it_is_back() {
@@ -108,4 +109,20 @@ async fn what_a_location_answers_comes_back_as_it_was_meant() {
     let refused = client.evaluate_sensor("s", None, 1, &SensorInput::default()).await.unwrap_err();
     let LocationError::Refused(problem) = refused else { panic!("it is there: {refused:?}") };
     assert_eq!((problem.code, problem.what.as_str()), (Code::Forbidden, "not today"));
+}
+
+#[tokio::test]
+async fn a_location_is_told_the_config_of_the_run_that_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), "a").await;
+    let client = GrpcClient::new(&GrpcAddress::Socket(server.socket.clone())).unwrap();
+    let client = client.with_run_environment(vec![("OF_THE_WORKSPACE".into(), "x".into())]);
+    let run = json!({
+        "run_id": "00000000-0000-4000-8000-000000000000", "job_name": "j", "location": "l", "status": "STARTING",
+        "run_config": {"a": {"env": "NAME"}}, "tags": {}, "created_at": "2026-01-01T00:00:00Z", "lease_epoch": 3,
+    });
+    let command = client.run_command(&serde_json::from_value(run).unwrap()).await.unwrap();
+    let config = r#"{"a":{"env":"NAME"}}"#;
+    assert_eq!(command.environment, [("CONFIG".into(), config.into()), ("OF_THE_WORKSPACE".into(), "x".into())]);
+    assert!(!format!("{command:?}").contains("NAME"), "values may be secrets: they are not shown");
 }

@@ -81,8 +81,10 @@ impl CodeLocation for Fake {
         Ok(Response::new(Default::default()))
     }
 
-    async fn run_command(&self, _: Request<RunCommandRequest>) -> Answer<RunCommandResponse> {
-        Ok(Response::new(RunCommandResponse { program: "x".into(), ..RunCommandResponse::default() }))
+    async fn run_command(&self, request: Request<RunCommandRequest>) -> Answer<RunCommandResponse> {
+        // Shows what it was told of the run's config.
+        let environment = [("CONFIG".to_owned(), request.into_inner().run_config_json)].into();
+        Ok(Response::new(RunCommandResponse { program: "x".into(), environment, ..RunCommandResponse::default() }))
     }
 }
 
