@@ -25,7 +25,7 @@ pub(crate) async fn carry_out(kind: &str, command: InstigatorCommand, context: &
     };
     let status = async |name: &str, status: &str, location: Option<String>| {
         let body = json!({"status": status, "location": location});
-        let view: InstigatorView = api.post(&format!("{base}/{}/status", segment(&name)), &body).await?;
+        let view: InstigatorView = api.post(&format!("{base}/{}/status", segment(name)), &body).await?;
         context.show(&view, one)
     };
     match command {
@@ -88,7 +88,7 @@ async fn tick(
     let deadline = clock::monotonic() + TICKS_WITHIN;
     loop {
         let query = [("limit", "1".to_owned()), ("location", view.location.clone())];
-        let list: TickList = api.get(&format!("{base}/{}/ticks", segment(&name)), &query).await?;
+        let list: TickList = api.get(&format!("{base}/{}/ticks", segment(name)), &query).await?;
         if let Some(tick) = list.ticks.into_iter().find(|tick| tick.id > before && tick.status != "STARTED") {
             return Ok(tick);
         }
