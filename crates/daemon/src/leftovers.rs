@@ -1,6 +1,5 @@
 //! Removes what runs have left in the home that were deleted since: their raw output and their values.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,10 +16,8 @@ use crate::reconcile::Reconcile;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(600);
-/// How many runs are asked for at once.
-const PAGE: usize = 500;
 
-/// Removes folders of runs that are no more.
+/// Removes folders of runs that were deleted.
 pub struct Leftovers {
     context: Context,
     home: Home,
@@ -32,16 +29,16 @@ impl Leftovers {
         Self { context, home }
     }
 
-    /// Looks once; answers when to look again. Only a folder whose name is the id of a run that the state does not know
-    /// goes; values stay while a run is there that runs that one again, and may take them over.
+    /// Looks once; answers when to look again. Only a folder whose name is the id of a run goes that was deleted in this
+    /// state: of one that it never knew, another state may hold the record. Values stay while a run is there that runs that one again, and may take them over.
     ///
     /// # Errors
     /// Those of the state, and `io` where a folder cannot be read or removed.
     pub async fn step(&mut self) -> Result<Duration, Problem> {
-        for folder in self.of_no_run(&self.home.run_log_root()).await? {
+        for folder in self.of_deleted_runs(&self.home.run_log_root()).await? {
             remove(&folder).await?;
         }
-        for folder in self.of_no_run(&self.home.storage_root()).await? {
+        for folder in self.of_deleted_runs(&self.home.storage_root()).await? {
             if !self.is_run_again(&folder).await? {
                 remove(&folder).await?;
             }
@@ -49,18 +46,10 @@ impl Leftovers {
         Ok(INTERVAL)
     }
 
-    /// The folders of runs that the state does not know. The folders first: a run is in the state before it has one.
-    async fn of_no_run(&self, root: &Path) -> Result<Vec<PathBuf>, Problem> {
+    async fn of_deleted_runs(&self, root: &Path) -> Result<Vec<PathBuf>, Problem> {
         let found = run_folders(root).map_err(|error| failed(root, &error))?;
-        let mut gone = Vec::new();
-        for page in found.chunks(PAGE) {
-            let filter = RunFilter { run_ids: page.to_vec(), ..RunFilter::default() };
-            let limit = u32::try_from(PAGE).unwrap_or(u32::MAX);
-            let runs = self.context.instance.runs(&filter, None, limit).await?;
-            let known: HashSet<RunId> = runs.into_iter().map(|run| run.run_id).collect();
-            gone.extend(page.iter().filter(|id| !known.contains(id)).map(|id| root.join(id.to_string())));
-        }
-        Ok(gone)
+        let deleted = self.context.instance.deleted_runs(&found).await?;
+        Ok(deleted.into_iter().map(|id| root.join(id.to_string())).collect())
     }
 
     async fn is_run_again(&self, folder: &Path) -> Result<bool, Problem> {

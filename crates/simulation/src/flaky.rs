@@ -3,6 +3,7 @@
 //! The calls themselves go to the real store, each as one event of the simulation. What must hold of every single write
 //! (only the newest lease of a run, and only the leading daemon, changes anything) is checked here.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -145,6 +146,7 @@ pass_on! { Runs {
     writes set_tags(run_id: RunId, tags: &[(String, String)]) -> Run;
     writes delete_run(run_id: RunId) -> ();
     writes purge_runs(ended_before: Timestamp, limit: u32) -> u64;
+    reads deleted_runs(run_ids: &[RunId]) -> HashSet<RunId>;
     reads run_tags(key: Option<&str>, prefix: &str, limit: u32) -> Vec<String>;
 } by hand {
         async fn enqueue_once(&self, key: RunKey, run: NewRun, now: Timestamp) -> Result<Enqueued> {

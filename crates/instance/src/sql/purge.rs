@@ -3,10 +3,14 @@
 //! A run may have millions of lines, and on SQLite nobody else writes meanwhile: so events go in slices, each in a
 //! transaction of its own, and the run at last. What is cut off half-way is taken up by the next call.
 
+use std::collections::HashSet;
+
+use catchment_core::RunId;
 use jiff::Timestamp;
 use sqlx::Row as _;
 
-use super::{Sql, SqlInstance};
+use super::query::CHUNK;
+use super::{Sql, SqlInstance, rows};
 use crate::Result;
 
 /// Events that go in one transaction.
@@ -46,6 +50,9 @@ pub(super) async fn run(instance: &SqlInstance, run_id: &str) -> Result<()> {
             let mut sql = Sql::new("DELETE FROM runs WHERE run_id = ");
             sql.bind(run_id);
             sql.execute(&mut *tx).await?;
+            let mut sql = Sql::new("INSERT INTO deleted_runs (run_id) VALUES (");
+            sql.bind(run_id).push(") ON CONFLICT DO NOTHING");
+            sql.execute(&mut *tx).await?;
         }
         tx.commit().await?;
         if done {
@@ -63,6 +70,19 @@ pub(super) async fn runs(instance: &SqlInstance, ended_before: Timestamp, limit:
         run(instance, row.try_get(0)?).await?;
     }
     Ok(found.len() as u64)
+}
+
+/// Which of these runs were deleted.
+pub(super) async fn deleted(instance: &SqlInstance, run_ids: &[RunId]) -> Result<HashSet<RunId>> {
+    let mut deleted = HashSet::new();
+    for some in run_ids.chunks(CHUNK) {
+        let mut sql = Sql::new("SELECT run_id FROM deleted_runs WHERE run_id IN ");
+        sql.bind_list(some.iter().map(ToString::to_string));
+        for row in sql.all(instance.readers()).await? {
+            deleted.insert(rows::parsed(&row, "run_id")?);
+        }
+    }
+    Ok(deleted)
 }
 
 impl super::WriteTx {

@@ -1,5 +1,7 @@
 //! Runs: each change of state goes through the state machine, with its event, in one transaction.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use catchment_core::state::{Command, Refused, transition};
 use catchment_core::{NewRun, Run, RunId, RunKey};
@@ -135,6 +137,10 @@ impl Runs for SqlInstance {
         }
         // What has ended stays so.
         purge::run(self, &run_id.to_string()).await
+    }
+
+    async fn deleted_runs(&self, run_ids: &[RunId]) -> Result<HashSet<RunId>> {
+        purge::deleted(self, run_ids).await
     }
 
     async fn purge_runs(&self, ended_before: Timestamp, limit: u32) -> Result<u64> {

@@ -1,5 +1,7 @@
 //! Runs.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use catchment_core::state::Command;
 use catchment_core::{NewRun, Run, RunId, RunKey, RunStatus};
@@ -99,6 +101,8 @@ pub trait Runs: Send + Sync {
     async fn delete_run(&self, run_id: RunId) -> Result<()>;
     /// Removes runs that ended before a time, with their events, at most `limit`; answers how many went.
     async fn purge_runs(&self, ended_before: Timestamp, limit: u32) -> Result<u64>;
+    /// Which of these runs were deleted or purged here.
+    async fn deleted_runs(&self, run_ids: &[RunId]) -> Result<HashSet<RunId>>;
     /// All keys of a tag (`key` is `None`), or all values of one, in order, at most `limit`: for completion.
     async fn run_tags(&self, key: Option<&str>, prefix: &str, limit: u32) -> Result<Vec<String>>;
 }

@@ -71,6 +71,9 @@ pub(crate) async fn runs_are_purged_by_their_end_oldest_first(backend: &dyn Back
     for kept in [late, live] {
         assert!(instance.run(kept).await.unwrap().is_some());
     }
+    // Of one that was never there, nobody can say that it was deleted.
+    let asked = [late, early, middle, live, RunId::random()];
+    assert_eq!(instance.deleted_runs(&asked).await.unwrap(), [early, middle].into());
 }
 
 pub(crate) async fn a_purge_of_events_takes_lines_and_leaves_what_changed_a_run(backend: &dyn Backend) {

@@ -47,6 +47,11 @@ CREATE TABLE run_tags (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX run_tags_of_run ON run_tags (seq);
 
+-- Runs that were deleted: what they have left elsewhere may go as well.
+CREATE TABLE deleted_runs (
+    run_id TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 -- Run keys that were used. Without a foreign key, on purpose: no deletion of runs touches them.
 CREATE TABLE run_keys (
     scope     TEXT NOT NULL,
