@@ -150,7 +150,7 @@ fn failures_after(lived: Duration, before: u32) -> u32 {
 fn pause(failures: u32) -> Duration {
     match failures {
         0 => Duration::ZERO,
-        some => Duration::from_millis(50).saturating_mul(1 << some.min(8)),
+        some => Duration::from_millis(50).saturating_mul(1 << some.min(6)),
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
             pauses.push(pause(failures));
         }
         assert!(pauses.is_sorted() && pauses[0] >= Duration::from_millis(100), "{pauses:?}");
-        assert!(pauses[11] >= Duration::from_secs(10), "{pauses:?}");
+        assert!((2..5).contains(&pauses[11].as_secs()), "{pauses:?}");
         assert_eq!(pause(failures_after(STEADY, failures)), Duration::ZERO);
     }
 
