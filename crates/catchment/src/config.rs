@@ -5,8 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use catchment_model::{Code, Fault, Problem};
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -16,6 +14,7 @@ use crate::job::JobDefinition;
 use crate::lower::StepDefinition;
 use crate::op::{config_schema, requires_config};
 use crate::resource::ResourceDefinition;
+use crate::schema::unknown_fields;
 use crate::secrets::{is_unset, resolve};
 use crate::uses::used;
 
@@ -30,15 +29,6 @@ pub(crate) fn read<T: DeserializeOwned>(value: &Value, root: &str) -> Result<T, 
         };
         Fault { path, what: error.into_inner().to_string(), allowed: "see the config's JSON Schema".into() }
     })
-}
-
-/// The JSON Schema of `T` without references, so that it can stand inside another.
-pub(crate) fn schema_of<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|s| {
-        s.inline_subschemas = true;
-        s.meta_schema = None;
-    });
-    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 /// One problem for all faults of a run config.
@@ -362,13 +352,15 @@ fn against(schema: &Value, check: fn(&Value) -> Result<(), Fault>, config: &Valu
         Ok(resolved) => resolved,
         Err(faults) => return faults,
     };
-    match check(&resolved.value) {
-        Ok(()) => Vec::new(),
-        Err(found) => {
-            let path = format!("{root}{}", found.path.trim_start_matches('$'));
-            vec![resolved.masked(Fault { path, ..found })]
+    let mut faults = unknown_fields(schema, &resolved.value, root);
+    if let Err(found) = check(&resolved.value) {
+        let path = format!("{root}{}", found.path.trim_start_matches('$'));
+        // A type that itself knows what it takes says the same.
+        if !faults.iter().any(|fault| fault.path == path) {
+            faults.push(resolved.masked(Fault { path, ..found }));
         }
     }
+    faults
 }
 
 /// Reads config as `T`, with the values of environment variables in the place of `{"env": "NAME"}`.

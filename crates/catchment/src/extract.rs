@@ -11,10 +11,10 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::config;
 use crate::context::{Context, InputValue, StepContext};
 use crate::output::SharedValue;
 use crate::probe::Codec;
+use crate::{config, schema};
 
 /// What an argument needs, known before anything runs.
 #[derive(Debug, Clone)]
@@ -220,12 +220,12 @@ impl<T> Deref for Config<T> {
 
 impl<T: DeserializeOwned + JsonSchema> Config<T> {
     pub(crate) fn need() -> Need {
-        Need::Config { schema: config::schema_of::<T>, check: |value| config::read::<T>(value, "$").map(drop) }
+        Need::Config { schema: schema::schema_of::<T>, check: |value| config::read::<T>(value, "$").map(drop) }
     }
 
     /// Reads it from what stands in the run config at `place`, with the values of environment variables.
     pub(crate) fn from_config(config: &Value, place: &str) -> Result<Self, Problem> {
-        config::read_resolved(config, &config::schema_of::<T>(), place).map(Self).map_err(|f| config::problem(vec![f]))
+        config::read_resolved(config, &schema::schema_of::<T>(), place).map(Self).map_err(|f| config::problem(vec![f]))
     }
 }
 

@@ -68,6 +68,7 @@ mod plan;
 pub mod probe;
 mod resource;
 mod schedule;
+mod schema;
 mod secrets;
 mod selection;
 mod sensor;

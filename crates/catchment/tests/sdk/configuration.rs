@@ -67,6 +67,15 @@ async fn an_environment_variable_is_put_in_when_the_config_is_read() {
 }
 
 #[tokio::test]
+async fn a_field_that_the_config_does_not_have_is_refused_with_its_path() {
+    let mut config = run_config(json!("x"));
+    config["ops"]["seen"]["config"]["prot"] = json!(5432);
+    let refused = materialize(&definitions(), ["seen"]).config(config).await.err().unwrap();
+    let faults: Vec<_> = refused.faults.iter().map(|fault| (fault.path.as_str(), fault.allowed.as_str())).collect();
+    assert_eq!(faults, [("$.ops.seen.config.prot", "password, port, user")]);
+}
+
+#[tokio::test]
 async fn a_variable_that_is_not_set_or_does_not_fit_is_a_fault_that_shows_no_value() {
     let refused = materialize(&definitions(), ["seen"]).config(run_config(json!({"env": "NOT_SET_ANYWHERE"})));
     let refused = refused.await.err().unwrap();

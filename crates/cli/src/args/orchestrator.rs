@@ -157,7 +157,7 @@ pub(crate) enum InstigatorCommand {
         #[command(flatten)]
         place: InLocation,
     },
-    /// See or set where a sensor stands
+    /// Set where a sensor stands
     #[command(subcommand)]
     Cursor(CursorCommand),
 }

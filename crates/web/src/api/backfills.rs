@@ -191,7 +191,7 @@ async fn create(State(app): State<App>, Payload(asked): Payload<Ask>) -> ApiResu
     };
     let backfill = app.instance().request_backfill(request, clock::now()).await?;
     app.record("backfill.create", "backfill", &backfill.request.id.to_string(), json!({})).await;
-    wake::wake(&app.home().daemon_socket());
+    wake::wake_for_runs(&app.home().daemon_socket());
     Ok(Json(view(&backfill)))
 }
 
@@ -297,7 +297,7 @@ async fn change(app: &App, id: &str, from: &[BackfillStatus], to: BackfillStatus
                 Err(error) => return Err(error.into()),
             };
             app.record("backfill.status", "backfill", id, json!({"status": to.as_str()})).await;
-            wake::wake(&app.home().daemon_socket());
+            wake::wake_for_runs(&app.home().daemon_socket());
         }
         return Ok(Json(view(&backfill)));
     }

@@ -53,10 +53,14 @@ pub(super) async fn defining(
             "location",
             "say which one is meant (--location)",
         )),
-        (None, _) => Err(not_found(
-            format!("no code location defines the {what}"),
-            "see `catchment location list` for the locations and what is wrong with them",
-        )),
+        (None, _) => {
+            // `sensor `x``: the commands have the same names. Partitions are listed by their name only.
+            let kind = what.split(' ').next().filter(|kind| *kind != "partitions").unwrap_or("asset");
+            Err(not_found(
+                format!("no code location defines the {what}"),
+                format!("see `catchment {kind} list` for what there is, `catchment location list` for what is away"),
+            ))
+        }
     }
 }
 

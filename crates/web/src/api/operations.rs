@@ -75,7 +75,7 @@ async fn set_pool(
     }
     app.instance().set_pool_limit(&name, asked.limit).await?;
     app.record("pool.limit", "pool", &name, json!({"limit": asked.limit})).await;
-    wake::wake(&app.home().daemon_socket());
+    wake::wake_for_runs(&app.home().daemon_socket());
     pools(State(app)).await
 }
 
