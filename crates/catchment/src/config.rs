@@ -14,7 +14,6 @@ use crate::job::JobDefinition;
 use crate::lower::StepDefinition;
 use crate::op::{config_schema, requires_config};
 use crate::resource::ResourceDefinition;
-use crate::schema::unknown_fields;
 use crate::secrets::{is_unset, resolve};
 use crate::uses::used;
 
@@ -352,15 +351,13 @@ fn against(schema: &Value, check: fn(&Value) -> Result<(), Fault>, config: &Valu
         Ok(resolved) => resolved,
         Err(faults) => return faults,
     };
-    let mut faults = unknown_fields(schema, &resolved.value, root);
-    if let Err(found) = check(&resolved.value) {
-        let path = format!("{root}{}", found.path.trim_start_matches('$'));
-        // A type that itself knows what it takes says the same.
-        if !faults.iter().any(|fault| fault.path == path) {
-            faults.push(resolved.masked(Fault { path, ..found }));
+    match check(&resolved.value) {
+        Ok(()) => Vec::new(),
+        Err(found) => {
+            let path = format!("{root}{}", found.path.trim_start_matches('$'));
+            vec![resolved.masked(Fault { path, ..found })]
         }
     }
-    faults
 }
 
 /// Reads config as `T`, with the values of environment variables in the place of `{"env": "NAME"}`.

@@ -5,11 +5,13 @@
 use std::ops::Deref;
 
 use catchment_model::Fault;
+use jsonschema::error::ValidationErrorKind;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::fault;
+use crate::schema::known_fields;
 
 /// A password, key or token in config. It cannot be printed; [`reveal`](catchment_settings::Secret::reveal) is the
 /// only way to the text. In a run config it is best an environment variable: `{"env": "NAME"}`.
@@ -88,9 +90,16 @@ pub(crate) fn resolve(schema: &Value, config: &Value, root: &str) -> Result<Reso
     let resolved = Resolved { value, secret };
     let faults: Vec<_> = validator
         .iter_errors(&resolved.value)
-        .map(|error| {
+        .flat_map(|error| {
             let path = json_path(root, config, &error.instance_path().to_string());
-            resolved.masked(fault(&path, &error.to_string(), "see the config's JSON Schema"))
+            match error.kind() {
+                ValidationErrorKind::AdditionalProperties { unexpected } => {
+                    let allowed = known_fields(schema, &error.schema_path().to_string());
+                    let of = |name| fault(&format!("{path}.{name}"), "there is no such field", &allowed);
+                    unexpected.iter().map(of).collect()
+                }
+                _ => vec![resolved.masked(fault(&path, &error.to_string(), "see the config's JSON Schema"))],
+            }
         })
         .collect();
     if faults.is_empty() { Ok(resolved) } else { Err(faults) }

@@ -72,7 +72,7 @@ async fn a_field_that_the_config_does_not_have_is_refused_with_its_path() {
     config["ops"]["seen"]["config"]["prot"] = json!(5432);
     let refused = materialize(&definitions(), ["seen"]).config(config).await.err().unwrap();
     let faults: Vec<_> = refused.faults.iter().map(|fault| (fault.path.as_str(), fault.allowed.as_str())).collect();
-    assert_eq!(faults, [("$.ops.seen.config.prot", "password, port, user")]);
+    assert_eq!(faults, [("$.ops.seen.config.prot", "user, password, port")]);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_run_may_configure_a_resource_and_a_job_has_config_of_its_own() {
     config["execution"] = json!({"config": {"max_concurrent": 0}});
     let refused = execute_job(&definitions(), "see").config(config).await.err().unwrap();
     let paths: Vec<_> = refused.faults.iter().map(|fault| fault.path.as_str()).collect();
-    let expected = ["$.execution.config.max_concurrent", "$.resources.greeting.config", "$.resources.nobody"];
+    let expected = ["$.execution.config.max_concurrent", "$.resources.greeting.config.wort", "$.resources.nobody"];
     assert_eq!(paths, expected);
     let made = execute_job(&definitions(), "see_by_default").await.unwrap();
     assert_eq!(made.value("seen").as_deref(), Some(&"hello, anna 7 0".to_owned()));
