@@ -92,8 +92,10 @@ impl Worker {
             let ended = if fails && step + 1 == steps { EventKind::StepFailure } else { EventKind::StepSuccess };
             self.event(ended, &key, pooled).await?;
             if pooled {
-                // A slot that is not given back here is freed with the run.
-                self.state.free_slot(POOL, self.lease.run_id, &key).await.ok();
+                // Runs that each hold a slot that was not given back, and want another, would wait for each other.
+                while let Err(InstanceError::Database(_)) = self.state.free_slot(POOL, self.lease.run_id, &key).await {
+                    self.world.sleep(500).await;
+                }
             }
             if self.halted.load(Ordering::Relaxed) && !hangs {
                 return Err(Over::NotMine);
