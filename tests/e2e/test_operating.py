@@ -518,7 +518,7 @@ CONFIGS = {
     "a wrong type deep down": (step(manifest=MANIFEST | {"batch_id": 5}), f"{STEP}.config.manifest.batch_id"),
     "a wrong item of a list": (step(manifest=MANIFEST | {"files": [{**MANIFEST["files"][0], "type": "cube"}]}),
                                f"{STEP}.config.manifest.files[0].type"),
-    "an unknown field of a step's config": (step(manifest=MANIFEST, manifst=1), f"{STEP}.config"),
+    "an unknown field of a step's config": (step(manifest=MANIFEST, manifst=1), f"{STEP}.config.manifst"),
 }
 
 

@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use catchment_core::state::Command;
 use catchment_core::{Run, RunId, RunStatus, tags};
-use catchment_instance::RunFilter;
+use catchment_instance::{InstanceError, RunFilter};
+use catchment_model::Problem;
 use catchment_settings::{clock, wake};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use crate::App;
 use crate::endpoint::{Endpoint, Verb};
-use crate::error::{ApiResult, invalid, not_found};
+use crate::error::{ApiError, ApiResult, invalid, not_found};
 use crate::extract::{Params, Payload, page_size, run_id};
 use crate::views::{AssetList, EventList, RunList, RunView};
 
@@ -177,9 +178,14 @@ struct Cancel {
     force: bool,
 }
 
+/// A run that does not take what was asked for, by its id.
+fn about(run_id: RunId, error: InstanceError) -> ApiError {
+    ApiError(Problem::from(error).place(format!("run {run_id}")))
+}
+
 async fn delete(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Json<RunView>> {
     let run = find(&app, run_id(&id)?).await?;
-    app.instance().delete_run(run.run_id).await?;
+    app.instance().delete_run(run.run_id).await.map_err(|error| about(run.run_id, error))?;
     // The daemon looks for these as well, and for what else the run has left.
     let logs = app.home().run_log_dir(&run.run_id.to_string());
     if let Err(error) = tokio::fs::remove_dir_all(&logs).await
@@ -199,7 +205,8 @@ async fn cancel(
     let id = run_id(&id)?;
     let before = find(&app, id).await?;
     let command = if asked.force { Command::ForceCancel } else { Command::Cancel };
-    let run = app.instance().command(id, command, None, None, clock::now()).await?;
+    let changed = app.instance().command(id, command, None, None, clock::now()).await;
+    let run = changed.map_err(|error| about(id, error))?;
     if asked.force && before.launched_at.is_some() {
         // The daemon does this too, and kills the process; until then nothing more may be committed.
         app.ledger().close_run(&id.to_string(), run.lease_epoch, clock::now()).await?;
