@@ -44,7 +44,7 @@ pub const SCHEDULED_EXECUTION_TIME: &str = ".dagster/scheduled_execution_time";
 pub const BACKFILL: &str = "dagster/backfill";
 /// How often a failed run is run again: an integer.
 pub const MAX_RETRIES: &str = "dagster/max_retries";
-/// What of a failed run is run again: `FROM_FAILURE` or `ALL_STEPS`.
+/// What of a failed run is run again: `FROM_FAILURE`, `FROM_ASSET_FAILURE` or `ALL_STEPS`.
 pub const RETRY_STRATEGY: &str = "dagster/retry_strategy";
 /// Whether a run whose step failed is run again: `true` or `false`.
 pub const RETRY_ON_STEP_FAILURE: &str = "dagster/retry_on_asset_or_op_failure";
